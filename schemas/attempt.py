@@ -1,0 +1,17 @@
+"""An attempt: one run of a turn's model calls under one epoch."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class Attempt(Struct, frozen=True, order=True):
+    """``(epoch, try)``: a reader keeps the highest it has seen of a turn and drops the rest.
+
+    Attributes:
+        epoch: Offset of the owner's ``PartitionOpened`` in its ``events`` partition.
+        number: How often this owner has begun the turn, from 0; ``try`` on the wire.
+    """
+
+    epoch: int
+    number: int = field(default=0, name="try")

@@ -1,0 +1,178 @@
+"""Every error Barnabas raises on purpose, in one tree.
+
+::
+
+    BarnabasError
+    ├── TerminalError            never cured by trying again: dead letter or failed turn
+    │   ├── DecodeError          bytes that are no message, control, event or token
+    │   ├── EncodeError          a record of ours that its schema cannot hold
+    │   ├── InvalidMessageError  decoded, but empty, oversized, keyless, unknown agent or type
+    │   ├── UnknownEventError    an event type this version does not know: stops the partition
+    │   └── ProviderError        the model endpoint refused, or answered with nothing
+    ├── RetryableError           may be cured by trying again after ``retry_after`` seconds
+    │   ├── ProviderUnavailableError   connection refused, 429, 5xx
+    │   ├── ProviderTimeoutError       connect, first token, between tokens or total
+    │   ├── PoolTimeoutError           a turn waited too long for a slot
+    │   ├── RegistryUnavailableError   the schema registry did not answer: nothing is known of the bytes
+    │   ├── DeliveryUnknownError       a record's delivery timed out: it may be in the log or not
+    │   └── PartitionClosedError       the partition's epoch is over: the next owner goes on
+    └── OperatorError            somebody has to change something; the text says what
+        ├── SettingsError        a setting is unknown or impossible
+        ├── BrokerError          no Java, no jars, or Kafka did not start
+        ├── TopicMismatchError   a topic exists with other partitions or settings
+        ├── AssignmentError      the topics of one partition number went to different workers
+        ├── RecoveryError        the local store could not be rebuilt within its deadline
+        └── StoreError           the local store is corrupt or of a foreign format
+
+``code`` is the stable name that dead letters, ``TurnFailed`` events and ``--json`` output carry.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BarnabasError(Exception):
+    """Root of the tree; ``code`` is stable across versions, the text is not."""
+
+    code: ClassVar[str] = "error"
+
+
+class TerminalError(BarnabasError):
+    """Trying again cannot help."""
+
+    code = "terminal"
+
+
+class RetryableError(BarnabasError):
+    """Trying again may help, after ``retry_after`` seconds (None: at once)."""
+
+    code = "retryable"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OperatorError(BarnabasError):
+    """Somebody must change something; the message says what to do next."""
+
+    code = "operator"
+
+
+class DecodeError(TerminalError):
+    """Bytes at ``topic-partition@offset`` that decode to nothing known; ``cause`` says why."""
+
+    code = "undecodable"
+
+    def __init__(self, cause: str, *, topic: str, partition: int, offset: int) -> None:
+        super().__init__(f"{topic}-{partition}@{offset}: {cause}")
+        self.cause = cause
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+
+
+class EncodeError(TerminalError):
+    """A record that its Avro schema cannot hold: a number beyond 64 bits, or a field of another type."""
+
+    code = "unencodable"
+
+
+class InvalidMessageError(TerminalError):
+    """A decoded message that cannot become a turn; ``reason`` is a stable code such as ``empty_text``."""
+
+    code = "invalid_message"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UnknownEventError(TerminalError):
+    """An event type unknown to this version's fold: going on would corrupt the session."""
+
+    code = "unknown_event"
+
+
+class ProviderError(TerminalError):
+    """The model endpoint refused the request, or its answer was empty or malformed."""
+
+    code = "provider_failed"
+
+
+class ProviderUnavailableError(RetryableError):
+    """The model endpoint could not be reached, throttled the call or broke off."""
+
+    code = "provider_unavailable"
+
+
+class ProviderTimeoutError(RetryableError):
+    """A model call outlived one of its limits; ``limit`` is connect, first_token, between_tokens or total."""
+
+    code = "provider_timeout"
+
+    def __init__(self, limit: str, seconds: float) -> None:
+        super().__init__(f"the model exceeded its {limit} time-out of {seconds:g} s")
+        self.limit = limit
+        self.seconds = seconds
+
+
+class PoolTimeoutError(RetryableError):
+    """A turn waited longer than ``pool_timeout`` for one of the worker's or agent's slots."""
+
+    code = "pool_timeout"
+
+
+class RegistryUnavailableError(RetryableError):
+    """The schema registry could not be reached or failed; the record may be sound, so it is no dead letter."""
+
+    code = "registry_unavailable"
+
+
+class DeliveryUnknownError(RetryableError):
+    """A record's delivery timed out or failed: whether it is in the log is unknown."""
+
+    code = "delivery_unknown"
+
+
+class PartitionClosedError(RetryableError):
+    """The partition is no longer ours, or its epoch is over: its next owner carries the turn on."""
+
+    code = "partition_closed"
+
+
+class SettingsError(OperatorError):
+    """A setting is unknown or impossible; the message names the field."""
+
+    code = "settings"
+
+
+class BrokerError(OperatorError):
+    """The embedded broker cannot run: no Java, no jars, no port, or Kafka stopped."""
+
+    code = "broker"
+
+
+class TopicMismatchError(OperatorError):
+    """A topic exists with other partitions or a setting that breaks a guarantee."""
+
+    code = "topic_mismatch"
+
+
+class AssignmentError(OperatorError):
+    """Messages, control, events and changelog of a partition number are not on one worker."""
+
+    code = "assignment"
+
+
+class RecoveryError(OperatorError):
+    """The session table could not be recovered within its deadline."""
+
+    code = "recovery"
+
+
+class StoreError(OperatorError):
+    """The local store is corrupt, locked or of a foreign format."""
+
+    code = "store"

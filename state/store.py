@@ -1,0 +1,200 @@
+"""The RocksDB store of the session table: one database a partition, monotonic values, offsets inside the batch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import rocksdict
+from faust.stores.rocksdb import Store as FaustRocksDBStore
+from faust.types import TP
+
+from schemas.errors import StoreError
+from state.fold import FOLD_VERSION
+from state.options import RocksDB, StoreOptions
+from state.value import header_of
+
+
+class ChangelogRecord(NamedTuple):
+    """One record of the changelog, as recovery and repair read it."""
+
+    offset: int
+    key: bytes
+    value: bytes | None
+
+
+class Applied(NamedTuple):
+    """What a batch of changelog records did.
+
+    Attributes:
+        stale: ``{key: folded}`` of keys whose **last** record is older than the table: they have to be sent
+            again, since compaction may leave nothing else of them (hazard S2).
+        outdated: Keys whose last record is of another fold version: they have to be folded again.
+        seen: All keys of the batch.
+    """
+
+    stale: dict[bytes, int]
+    outdated: set[bytes]
+    seen: set[bytes]
+
+
+class SessionStore(FaustRocksDBStore):
+    """Faust's RocksDB store with what it lacks (hazards T1, T2, F16, F18, F19, S2).
+
+    A value is replaced only by one that is folded at least as far; the changelog offset travels in the same
+    batch; partitions that are not owned are never opened; handles are closed explicitly.
+    """
+
+    def __init__(self, *args: Any, options: Any = None, **kwargs: Any) -> None:
+        given = dict(options or {})  # T3: Faust pops from the mapping it is given
+        self._rocksdb = RocksDB(given.pop("store_options", None) or StoreOptions())
+        super().__init__(*args, options={}, **kwargs)
+        self._owned: set[int] = set()
+
+    # -- Opening and closing
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """The partitions this worker may write."""
+        return frozenset(self._owned)
+
+    def own(self, partitions: Iterable[int]) -> None:
+        """Open exactly these partitions and close the others.
+
+        Raises:
+            StoreError: A partition's database is corrupt or held by another process.
+        """
+        wanted = set(partitions)
+        for partition in [*self._dbs]:
+            if partition not in wanted:
+                self.close_partition(partition)
+        self._owned = wanted
+        for partition in sorted(wanted):
+            self._db_for_partition(partition)
+
+    def opened(self) -> frozenset[int]:
+        """The partitions whose database is open."""
+        return frozenset(self._dbs)
+
+    def age_s(self, partition: int) -> float | None:
+        """Return the seconds since a partition's local database was last written, None where there is none."""
+        try:
+            entries = [entry.stat().st_mtime for entry in os.scandir(self.partition_path(partition))]
+        except FileNotFoundError:
+            return None
+        return time.time() - max(entries) if entries else None
+
+    def close_partition(self, partition: int) -> None:
+        """Close a partition's database: flushed, its lock released (F18)."""
+        self._owned.discard(partition)
+        db = self._dbs.pop(partition, None)
+        if db is not None:
+            db.close()
+
+    def wipe_partition(self, partition: int) -> None:
+        """Remove a partition's local database; recovery fills it again."""
+        owned = partition in self._owned
+        self.close_partition(partition)
+        shutil.rmtree(self.partition_path(partition), ignore_errors=True)
+        if owned:
+            self._owned.add(partition)
+
+    def _open_for_partition(self, partition: int) -> rocksdict.Rdict:
+        if partition not in self._owned:
+            msg = f"partition {partition} of the session table is not this worker's to open"
+            raise StoreError(msg)
+        path = Path(self.partition_path(partition))
+        try:
+            return self._rocksdb.open(path)
+        except Exception as exc:  # rocksdict raises bare Exception
+            msg = f"the local store {path} cannot be opened: {exc}"
+            raise StoreError(msg) from exc
+
+    async def stop(self) -> None:
+        """Close every database."""
+        for partition in [*self._dbs]:
+            self.close_partition(partition)
+
+    def revoke_partitions(self, table: Any, tps: set[TP]) -> None:
+        """Close what was lost, at once: the next owner may share this disk."""
+        for tp in tps:
+            if tp.topic == table.changelog_topic_name:
+                self.close_partition(tp.partition)
+
+    async def assign_partitions(self, table: Any, tps: set[TP], generation_id: int = 0) -> None:
+        """Do nothing: recovery opens what it recovers."""
+
+    # -- Reading
+
+    def read(self, partition: int, key: bytes) -> bytes | None:
+        """Return the value of a key of an owned partition (T3: never a scan over partitions)."""
+        value: bytes | None = self._db_for_partition(partition).get(key)
+        return value
+
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:  # type: ignore[override]
+        """Iterate over a partition's values, keys ascending; exhaust it or delete it before closing (F18)."""
+        for key, value in self._db_for_partition(partition).items():
+            if key != self.offset_key:
+                yield key, value
+
+    def position(self, partition: int) -> int:
+        """Return the changelog offset up to which this partition's values are complete, -1 for none."""
+        raw = self._db_for_partition(partition).get(self.offset_key)
+        return int(raw) if raw is not None else -1
+
+    # -- Writing
+
+    def write(self, partition: int, values: dict[bytes, bytes], position: int | None) -> None:
+        """Write values the broker has confirmed, and with them the changelog position, in one batch.
+
+        Each must be folded at least as far as the stored one: the caller's overlay holds that.
+        """
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, value in values.items():
+            batch.put(key, value)
+        if position is not None:
+            batch.put(self.offset_key, b"%d" % position)
+        self._db_for_partition(partition).write(batch)
+
+    def apply(self, partition: int, records: Iterable[ChangelogRecord], position: int) -> Applied:
+        """Apply changelog records in order, each only if it is folded at least as far as what is stored."""
+        db = self._db_for_partition(partition)
+        newest: dict[bytes, bytes] = {}
+        applied = Applied({}, set(), set())
+        for record in records:
+            if record.value is None:
+                continue  # we never write tombstones; a foreign one must not lose a session
+            applied.seen.add(record.key)
+            header = header_of(record.value)
+            if header.fold_version != FOLD_VERSION:
+                applied.outdated.add(record.key)
+                continue
+            applied.outdated.discard(record.key)
+            current = newest.get(record.key)
+            if current is None:
+                current = db.get(record.key)
+            if current is not None and header.folded < header_of(current).folded:
+                applied.stale[record.key] = header.folded
+                continue
+            newest[record.key] = record.value
+            applied.stale.pop(record.key, None)
+        self.write(partition, newest, position)
+        return applied
+
+    def apply_changelog_batch(
+        self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+    ) -> None:
+        """Refuse Faust's own path: it is neither monotonic nor contiguous."""
+        msg = "the session table recovers through state.recovery alone"
+        raise StoreError(msg)
+
+    def _set(self, key: bytes, value: bytes | None) -> None:
+        msg = "the session table is written by the projector alone"
+        raise StoreError(msg)
+
+    def _del(self, key: bytes) -> None:
+        self._set(key, None)

@@ -1,0 +1,148 @@
+"""The app factory: the only ``faust.App``, with every part of Faust that we replace plugged in here.
+
+What stays Faust's: the group membership and its rebalance, the co-partitioned assignment, the agents and their
+channels, the services' start and stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.types import TransportT
+
+from state.options import StoreOptions
+from state.recovery import Recovery
+from state.table import SESSIONS, SessionTable
+from streams.consumer import MAX_POLL_RECORDS, SessionTransport
+from streams.delivery import Delivery
+from streams.intake import Intake
+from streams.lease import Lease
+from streams.ownership import Ownership
+from streams.pressure import BackPressure
+from streams.projector import Projector
+from streams.rebalance import SessionTableManager
+from topics.names import TopicNames
+
+
+@dataclass(slots=True)
+class Wiring:
+    """What our subclasses of Faust's parts reach through the app; filled by the composition root."""
+
+    names: TopicNames
+    lease: Lease
+    ownership: Ownership
+    recovery: Recovery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerOptions:
+    """The group's timing, in seconds.
+
+    Attributes:
+        session_timeout_s: Without a heartbeat for so long a worker is taken for dead; the pause after a kill (B1).
+            6 s is the least a broker allows by default.
+        heartbeat_interval_s: A third of it at most, so that one lost heartbeat does no harm.
+        rebalance_timeout_s: How long the group waits for a member to join again.
+        commit_interval_s: How often offsets are committed; what is behind is folded again after a failure.
+    """
+
+    session_timeout_s: float = 6.0
+    heartbeat_interval_s: float = 1.5
+    rebalance_timeout_s: float = 20.0
+    commit_interval_s: float = 1.0
+
+
+class BarnabasApp(faust.App):
+    """A Faust app with our transport."""
+
+    barnabas: Wiring
+
+    def _new_transport(self) -> TransportT:
+        return SessionTransport(self.conf.broker_consumer, self)
+
+
+def create_app(
+    *,
+    names: TopicNames,
+    bootstrap_servers: str,
+    partitions: int,
+    data_dir: Path,
+    worker: str,
+    consumer: ConsumerOptions,
+    store: StoreOptions,
+) -> tuple[BarnabasApp, SessionTable]:
+    """Make the app and its table; nothing is connected yet.
+
+    Args:
+        names: The deployment's topics.
+        bootstrap_servers: ``host:port`` list, comma separated.
+        partitions: N of every topic.
+        data_dir: This worker's own folder.
+        worker: Its name, unique in the deployment.
+        consumer: The group's timing.
+        store: RocksDB's bounds.
+    """
+    app = BarnabasApp(
+        names.app_id,
+        broker=[f"kafka://{server}" for server in bootstrap_servers.split(",")],
+        datadir=str(data_dir),
+        store="rocksdb://",
+        Table=SessionTable,
+        TableManager=SessionTableManager,
+        autodiscover=False,  # it turns an import error into a warning
+        web_enabled=False,  # F22
+        canonical_url=f"http://{worker}",  # Faust's assignor tells members apart by it (T3)
+        topic_allow_declare=False,
+        topic_partitions=partitions,
+        topic_disable_leader=True,
+        processing_guarantee="at_least_once",  # F5-F9
+        stream_wait_empty=False,  # F11
+        stream_publish_on_commit=False,  # F23
+        stream_recovery_delay=0.0,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=consumer.session_timeout_s,
+        broker_heartbeat_interval=consumer.heartbeat_interval_s,
+        broker_rebalance_timeout=consumer.rebalance_timeout_s,
+        broker_request_timeout=max(30.0, consumer.session_timeout_s),
+        broker_commit_interval=consumer.commit_interval_s,
+        broker_max_poll_records=MAX_POLL_RECORDS,  # P4
+        broker_max_poll_interval=86_400.0,  # our loop polls whenever it may; an idle worker must not leave
+        table_standby_replicas=0,
+        worker_redirect_stdouts=False,
+    )
+    table = app.Table(SESSIONS, partitions=partitions, key_type=bytes, value_type=bytes, options={"store_options": store})
+    return app, table
+
+
+def bind_agents(
+    app: BarnabasApp, names: TopicNames, *, intake: Intake, projector: Projector, pressure: BackPressure
+) -> None:
+    """Bind the three agents, concurrency 1, names pinned; each hands its deliveries on and is done."""
+
+    def topic(name: str) -> Any:
+        return app.topic(name, key_type=bytes, value_type=bytes, acks=False, maxsize=0)
+
+    def hold() -> None:
+        ownership = app.barnabas.ownership
+        pressure.update(ownership.consumer, draining=ownership.draining, stopped=ownership.stopped_tps())
+
+    async def messages(stream: AsyncIterator[Delivery]) -> None:
+        async for delivery in stream.noack():  # type: ignore[attr-defined]  # Faust's own stream
+            intake.messages(delivery)
+            hold()
+
+    async def control(stream: AsyncIterator[Delivery]) -> None:
+        async for delivery in stream.noack():  # type: ignore[attr-defined]
+            intake.control(delivery)
+
+    async def events(stream: AsyncIterator[Delivery]) -> None:
+        async for delivery in stream.noack():  # type: ignore[attr-defined]
+            projector.handle(delivery)
+
+    app.agent(topic(names.messages), name=f"{names.app_id}.agent.messages")(messages)
+    app.agent(topic(names.control), name=f"{names.app_id}.agent.control")(control)
+    app.agent(topic(names.events), name=f"{names.app_id}.agent.events")(events)

@@ -1,0 +1,101 @@
+"""Dead letters: what cannot be handled is put aside, whole, with its cause; then the next record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from schemas.attempt import Attempt
+from schemas.dead_letters import DeadLetter
+from schemas.errors import DeliveryUnknownError
+from schemas.ids import message_id_at, turn_id_for
+from schemas.tokens import Token, TokenKind
+from streams.delivery import KafkaRecord
+from streams.environment import Environment
+from streams.partition import Partition
+from streams.token_stream import now_ms
+
+logger = logging.getLogger(__name__)
+
+_RETRY_S: Final = 1.0
+
+
+class DeadLetters:
+    """Writes dead letters, and a ``failed`` token where the session is known."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+
+    def put(
+        self,
+        owner: Partition,
+        record: KafkaRecord,
+        cause: str,
+        detail: str,
+        acknowledge: Callable[[], None],
+        *,
+        session_id: str | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """Put a record aside; acknowledged when the broker has the dead letter and the token."""
+        logger.warning("%s-%d@%d: dead letter: %s: %s", record.topic, record.partition, record.offset, cause, detail)
+        letter = DeadLetter(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            headers={name: value or b"" for name, value in record.headers},
+            cause=cause,
+            detail=detail,
+            session_id=session_id,
+            message_id=message_id,
+            occurred_at=now_ms(),
+        )
+
+        def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
+            if error is not None:
+                asyncio.get_running_loop().call_later(_RETRY_S, send)
+            elif session_id is None or record.key is None:
+                acknowledge()
+            else:
+                self._fail(owner, record, cause, detail, acknowledge, session_id, message_id)
+
+        def send() -> None:
+            if owner.is_open:
+                self._env.publisher.dead_letter(owner.number, letter, delivered)
+
+        send()
+
+    def _fail(
+        self,
+        owner: Partition,
+        record: KafkaRecord,
+        cause: str,
+        detail: str,
+        acknowledge: Callable[[], None],
+        session_id: str,
+        message_id: str | None,
+    ) -> None:
+        known = message_id or message_id_at(record.topic, record.partition, record.offset)
+        token = Token(
+            session_id=session_id,
+            turn_id=turn_id_for(session_id, known),
+            message_id=known,
+            attempt=Attempt(owner.epoch, 0),
+            epoch=owner.epoch,
+            index=0,
+            kind=TokenKind.FAILED,
+            deltas=0,
+            cause=cause,
+            detail=detail,
+            occurred_at=now_ms(),
+        )
+
+        def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
+            if error is None:
+                acknowledge()
+
+        self._env.publisher.token(owner.number, record.key or b"", token, delivered)

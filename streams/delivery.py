@@ -1,0 +1,76 @@
+"""What our consume loop hands to an agent: a run of one partition's records, and the cursor that checks it."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from aiokafka import ConsumerRecord
+from faust.types import TP
+
+from streams.acks import AckTracker
+
+KafkaRecord = ConsumerRecord[bytes | None, bytes | None]
+
+
+class Delivery(NamedTuple):
+    """Records of one partition as one Faust event's value.
+
+    Attributes:
+        tp: Where they come from.
+        start: The position the fetch began at; the first record may lie behind it (a hole in the log).
+        records: In offset order.
+    """
+
+    tp: TP
+    start: int
+    records: list[KafkaRecord]
+
+    @property
+    def end(self) -> int:
+        """The position behind the last record."""
+        return self.records[-1].offset + 1
+
+
+class Admission(Enum):
+    """What a cursor says of a delivery."""
+
+    NEXT = auto()
+    REPEATED = auto()
+    GAP = auto()
+
+
+class Cursor:
+    """One partition's place: what was handled, what was fetched, what may be committed.
+
+    ``handled`` moves only when the agent took a delivery; a delivery that does not begin there has lost
+    something before it, whatever dropped it (hazards S1, S3, P2), and the partition is read again from
+    ``handled``.
+    """
+
+    __slots__ = ("acks", "committed", "confirmed_hole", "fetched", "handled", "stalled_at")
+
+    def __init__(self, position: int) -> None:
+        self.handled = position
+        self.fetched = position
+        self.acks = AckTracker(position)
+        self.committed = position
+        #: Position at which a seek was answered with a later record: the log really has a hole there.
+        self.confirmed_hole = -1
+        #: ``handled`` at the last check for a missing tail.
+        self.stalled_at = -1
+
+    def admit(self, delivery: Delivery) -> Admission:
+        """Say whether a delivery is the next one; NEXT moves the cursor and begins its records."""
+        if delivery.end <= self.handled:
+            return Admission.REPEATED
+        if delivery.start > self.handled:
+            return Admission.GAP
+        self.handled = delivery.end
+        return Admission.NEXT
+
+    def is_missing_tail(self) -> bool:
+        """Say whether fetched records never arrived since the last call (one second ago)."""
+        missing = self.fetched > self.handled and self.stalled_at == self.handled
+        self.stalled_at = self.handled
+        return missing

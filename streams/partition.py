@@ -1,0 +1,333 @@
+"""One owned partition: its epoch, its barrier, its lanes.
+
+Nothing begins before this owner's own ``PartitionOpened`` is folded: by then every outcome of the past is in the
+table. That record's offset is the epoch of all that this owner writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from schemas.attempt import Attempt
+from schemas.controls import CancelTurn, Control
+from schemas.errors import BarnabasError, DeliveryUnknownError, PartitionClosedError
+from schemas.events import Outcome, PartitionOpened, SessionEvent
+from schemas.ids import turn_id_for
+from schemas.session import Session
+from schemas.tokens import TokenKind
+from state.fold import OUTCOMES, Verdict, is_decided
+from state.overlay import Receipt
+from state.partition_fold import PartitionFold
+from streams.environment import Environment
+from streams.incoming import Incoming
+from streams.lane import Lane
+from streams.token_stream import now_ms, terminal_token
+from streams.turn import Turn
+
+logger = logging.getLogger(__name__)
+
+_KINDS = {
+    "TurnCompleted": TokenKind.COMPLETED,
+    "TurnFailed": TokenKind.FAILED,
+    "TurnCancelled": TokenKind.CANCELLED,
+}
+
+
+class Phase(Enum):
+    """Where an owned partition stands."""
+
+    CLOSED = auto()  #: Not begun, or its epoch is over.
+    OPENING = auto()  #: Our ``PartitionOpened`` is on its way through the log.
+    OPEN = auto()  #: Folded: lanes run.
+    STOPPED = auto()  #: An unknown event type: a newer version has to take over (rule 6).
+
+
+class EarlyCancel(NamedTuple):
+    """A cancel that came before its message."""
+
+    reason: str
+    acknowledge: Receipt
+    timer: asyncio.TimerHandle
+
+
+class Partition:
+    """Runs the lanes of one partition for one ownership of it."""
+
+    def __init__(
+        self,
+        number: int,
+        fold: PartitionFold,
+        env: Environment,
+        *,
+        generation: int,
+        on_lost: Callable[[int, str], None],
+    ) -> None:
+        """Take the collaborators; ``on_lost(number, reason)`` asks for the partition to be reopened."""
+        self.number = number
+        self.fold = fold
+        self.env = env
+        self.generation = generation
+        self.phase = Phase.CLOSED
+        self.epoch = -1
+        self._on_lost = on_lost
+        self._opening_id = ""
+        self._lanes: dict[bytes, Lane] = {}
+        self._turns: dict[str, Turn] = {}
+        self._running: dict[str, Turn] = {}
+        self._early_cancels: OrderedDict[tuple[bytes, str], EarlyCancel] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: What was delivered before the barrier, in order.
+        self._held: list[Callable[[], None]] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether lanes run."""
+        return self.phase is Phase.OPEN
+
+    @property
+    def busy(self) -> int:
+        """How many messages are begun or wait in lanes."""
+        return sum(len(lane.waiting) + (lane.head is not None) for lane in self._lanes.values()) + len(self._held)
+
+    # -- Epoch
+
+    def open(self) -> None:
+        """Append our ``PartitionOpened``; the lanes begin when it has been folded."""
+        self.phase = Phase.OPENING
+        self._opening_id = uuid.uuid4().hex
+        event = PartitionOpened(
+            event_id=self._opening_id, owner=self.env.worker, generation=self.generation, occurred_at=now_ms()
+        )
+        self.env.publisher.event(self.number, None, event, self.event_delivered)
+
+    def opened(self, event: PartitionOpened, offset: int) -> None:
+        """Hear of an opening that was folded at ``offset``, ours or another's."""
+        if event.event_id == self._opening_id:
+            if self.phase is Phase.OPENING:
+                self.phase, self.epoch = Phase.OPEN, offset
+                held, self._held = self._held, []
+                for begin in held:
+                    begin()
+        elif self.phase is Phase.OPEN:
+            self._on_lost(self.number, f"{event.owner} opened it at offset {offset}")
+
+    def close(self) -> None:
+        """Drop the lanes at once, without another record; what was begun is delivered again to its next owner."""
+        self.phase = Phase.CLOSED
+        self._opening_id = ""
+        self._held.clear()
+        for turn in self._running.values():
+            turn.abandon()
+        for lane in self._lanes.values():
+            lane.waiting.clear()
+            if lane.task is not None:
+                lane.task.cancel()
+        for task in [*self._tasks]:
+            task.cancel()
+        for early in self._early_cancels.values():
+            early.timer.cancel()
+        self._lanes.clear()
+        self._turns.clear()
+        self._running.clear()
+        self._early_cancels.clear()
+
+    def stop(self, reason: str) -> None:
+        """Stop for good: going on would corrupt sessions (rule 6)."""
+        logger.error("partition %d stopped: %s", self.number, reason)
+        self.close()
+        self.phase = Phase.STOPPED
+
+    def event_delivered(self, error: DeliveryUnknownError | None, _offset: int) -> None:
+        """Hear of an event's delivery; unknown means that the partition has to be opened again."""
+        if error is not None and self.phase in {Phase.OPENING, Phase.OPEN}:
+            self._on_lost(self.number, f"an event's delivery is unknown: {error}")
+
+    # -- Messages and controls
+
+    def when_open(self, begin: Callable[[], None]) -> None:
+        """Run ``begin`` now, or behind the barrier."""
+        if self.phase is Phase.OPEN:
+            begin()
+        else:
+            self._held.append(begin)
+
+    def offer(self, incoming: Incoming) -> None:
+        """Put a message into its session's lane."""
+        early = self._early_cancels.pop((incoming.key, incoming.message_id), None) or self._early_cancels.pop(
+            (incoming.key, incoming.turn_id), None
+        )
+        lane = self._lanes.get(incoming.key)
+        if lane is None:
+            key = incoming.key
+            lane = self._lanes[key] = Lane(self._decide, lambda: self._lanes.pop(key, None))
+        lane.offer(incoming)
+        if early is not None:
+            early.timer.cancel()
+            self._cancel(lane, incoming, early.reason, early.acknowledge)
+
+    def control(self, key: bytes, control: Control, acknowledge: Receipt) -> None:
+        """Carry out a control; acknowledged when what it asked for is in the log, or was already."""
+        if not isinstance(control, CancelTurn):
+            acknowledge()  # no turn suspends itself yet: there is nothing to approve or deny
+            return
+        reason = control.reason or "cancelled"
+        lane = self._lanes.get(key)
+        if lane is not None:
+            for incoming in [lane.head, *lane.waiting]:
+                if incoming is not None and _is_target(control, incoming):
+                    self._cancel(lane, incoming, reason, acknowledge)
+                    return
+        session = self.load(key)
+        if any(
+            control.message_id == decision.message_id
+            or control.turn_id == turn_id_for(session.session_id, decision.message_id)
+            for decision in session.recent
+        ):
+            acknowledge()  # finished: a no-op
+            return
+        self._remember_cancel(key, control.message_id or control.turn_id or "", reason, acknowledge)
+
+    def _cancel(self, lane: Lane, incoming: Incoming, reason: str, acknowledge: Receipt) -> None:
+        if incoming is lane.head:
+            turn = self._running.get(incoming.turn_id)
+            if turn is None:
+                acknowledge()  # decided already: its outcome is only being repeated
+            else:
+                turn.cancel(reason, acknowledge)
+            return
+        lane.withdraw(incoming)
+        self.spawn(self._guarded(Turn(incoming, self).cancel_waiting(reason, acknowledge)))
+
+    def _remember_cancel(self, key: bytes, target: str, reason: str, acknowledge: Receipt) -> None:
+        def forget() -> None:
+            early = self._early_cancels.pop((key, target), None)
+            if early is not None:
+                early.acknowledge()
+
+        timer = asyncio.get_running_loop().call_later(self.env.limits.turn_timeout_s, forget)
+        self._early_cancels[key, target] = EarlyCancel(reason, acknowledge, timer)
+        while len(self._early_cancels) > self.env.limits.max_early_cancels:
+            _, oldest = self._early_cancels.popitem(last=False)
+            oldest.timer.cancel()
+            oldest.acknowledge()
+
+    # -- Deciding
+
+    async def _decide(self, incoming: Incoming) -> None:
+        await self._guarded(self._decide_once(incoming))
+
+    async def _decide_once(self, incoming: Incoming) -> None:
+        session = self.load(incoming.key)
+        if is_decided(session, incoming.message_id, incoming.offset):
+            self._repeat_outcome(session, incoming)
+            return
+        turn = self._running[incoming.turn_id] = Turn(incoming, self)
+        try:
+            await turn.run()
+        finally:
+            self._running.pop(incoming.turn_id, None)
+
+    async def _guarded(self, decision: Coroutine[Any, Any, None]) -> None:
+        """Turn what a turn cannot decide by itself into a reopening; nothing is ever raised to a lane."""
+        try:
+            await decision
+        except (DeliveryUnknownError, PartitionClosedError) as exc:
+            if self.phase is Phase.OPEN:
+                self._on_lost(self.number, str(exc))
+        except BarnabasError as exc:
+            logger.error("partition %d: %s", self.number, exc)
+            self._on_lost(self.number, str(exc))
+        except Exception as exc:
+            logger.exception("partition %d: a lane failed", self.number)
+            self._on_lost(self.number, repr(exc))
+
+    def _repeat_outcome(self, session: Session, incoming: Incoming) -> None:
+        """Answer a message that is decided already with its terminal token again; no model is called."""
+        decision = next((d for d in reversed(session.recent) if d.message_id == incoming.message_id), None)
+        if decision is None or decision.outcome not in _KINDS:
+            self.when_confirmed(incoming.key, incoming.acknowledge)
+            return
+        answer = next(
+            (entry.text for entry in reversed(session.memory)
+             if entry.turn_id == incoming.turn_id and entry.role == "assistant"),
+            None,
+        )  # fmt: skip
+        due = 2
+
+        def receipt() -> None:
+            nonlocal due
+            due -= 1
+            if not due:
+                incoming.acknowledge()
+
+        def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
+            if error is None:
+                receipt()
+
+        kind = _KINDS[decision.outcome]
+        token = terminal_token(
+            incoming,
+            kind=kind,
+            attempt=decision.attempt,
+            epoch=self.epoch,
+            deltas=decision.deltas,
+            text=answer,
+            cause=decision.cause if kind is TokenKind.FAILED else None,
+            detail=decision.cause,
+        )
+        self.env.publisher.token(self.number, incoming.key, token, delivered, incoming.traceparent)
+        self.when_confirmed(incoming.key, receipt)
+
+    def dead_letter_attempt(self) -> Attempt:
+        """The attempt under which a dead letter's ``failed`` token is sent."""
+        return Attempt(self.epoch, 0)
+
+    # -- The table
+
+    def load(self, key: bytes) -> Session:
+        """Return a session as folded so far."""
+        return self.env.write_path.load(self.number, key)
+
+    def when_confirmed(self, key: bytes, receipt: Receipt) -> None:
+        """Call ``receipt`` when the session's newest value is in the changelog and in RocksDB."""
+        self.env.write_path.when_confirmed(self.number, key, receipt)
+
+    # -- The projector's side
+
+    def expect(self, turn: Turn) -> None:
+        """Have the turn told when its outcome is folded."""
+        self._turns[turn.incoming.turn_id] = turn
+
+    def forget(self, turn: Turn) -> None:
+        """End ``expect``."""
+        self._turns.pop(turn.incoming.turn_id, None)
+
+    def outcome_folded(self, session: Session, outcome: Outcome) -> None:
+        """Hear of an accepted outcome."""
+        turn = self._turns.get(outcome.turn_id)
+        if turn is not None and outcome.attempt.epoch == self.epoch:
+            turn.outcome_folded(session, outcome)
+
+    def rejected(self, event: SessionEvent, verdict: Verdict) -> None:
+        """Hear of a record of our own epoch that the fold rejected."""
+        turn = self._turns.get(event.turn_id)
+        if turn is not None and event.attempt.epoch == self.epoch and isinstance(event, OUTCOMES):
+            turn.outcome_rejected(verdict)
+
+    # -- Tasks
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the lanes, for as long as the partition is open."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _is_target(control: CancelTurn, incoming: Incoming) -> bool:
+    return control.message_id == incoming.message_id or control.turn_id == incoming.turn_id

@@ -1,0 +1,188 @@
+"""The one producer of a worker: events, tokens, changelog, dead letters and re-routed messages.
+
+librdkafka, idempotent, acks=all: order within a partition is the order of ``send``, and a retry writes nothing
+twice. A record that comes alone is sent at once; under load records are gathered for a few milliseconds, so that
+each partition's batch carries several. Deliveries are reported on the event loop, in order, many at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from schemas.errors import DeliveryUnknownError
+
+logger = logging.getLogger(__name__)
+
+#: Longest time records are gathered under load; a lone one does not wait (benchmarks/README.md).
+GATHER_S: Final = 0.004
+
+#: After this long without a confirmation a delivery is unknown. Long enough for a broker's restart.
+DELIVERY_TIMEOUT_S: Final = 60.0
+
+#: How long librdkafka waits to batch what one burst hands over, in ms; far below a fetch's round trip.
+LINGER_MS: Final = 0.5
+
+#: ``(error, offset)``; offset is -1 with an error.
+OnDelivery = Callable[[DeliveryUnknownError | None, int], None]
+Headers = list[tuple[str, bytes]]
+
+
+class Record(NamedTuple):
+    """One record to be written; ``partition`` is always explicit."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    on_delivery: OnDelivery | None
+
+
+class RecordProducer:
+    """Writes records and reports their deliveries on the event loop that made it."""
+
+    def __init__(self, client_config: Mapping[str, object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._producer = Producer(
+            {
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": LINGER_MS,
+                "compression.type": "none",
+                "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000),
+                "queue.buffering.max.messages": 200_000,
+                "queue.buffering.max.kbytes": 512 * 1024,
+                "socket.nagle.disable": True,
+                "message.max.bytes": 4 * 1024 * 1024,
+                **client_config,
+            }
+        )
+        self._gathered: deque[Record] = deque()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flushed_at = 0.0
+        self._reports: deque[tuple[OnDelivery, KafkaError | None, int]] = deque()
+        self._reporting = False
+        self._closed = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="barnabas-deliveries", daemon=True)
+        self._poller.start()
+
+    # -- Sending (event loop)
+
+    def send(self, record: Record) -> None:
+        """Queue a record; never blocks. Its delivery is reported once, also when it is unknown.
+
+        Raises:
+            DeliveryUnknownError: The producer is closed.
+        """
+        if self._closed.is_set():
+            msg = "the producer is closed"
+            raise DeliveryUnknownError(msg)
+        self._gathered.append(record)
+        if self._flush_timer is None:
+            due = self._flushed_at + GATHER_S
+            now = self._loop.time()
+            if now >= due:
+                self._flush_timer = self._loop.call_soon(self._flush)  # type: ignore[assignment]
+            else:
+                self._flush_timer = self._loop.call_at(due, self._flush)
+
+    @property
+    def backlog(self) -> int:
+        """How many records are queued and not confirmed."""
+        return len(self._gathered) + len(self._producer)
+
+    def _flush(self) -> None:
+        self._flush_timer = None
+        self._flushed_at = self._loop.time()
+        gathered, produce = self._gathered, self._producer.produce
+        while gathered:
+            record = gathered[0]
+            try:
+                produce(
+                    record.topic,
+                    record.value,
+                    record.key,
+                    record.partition,
+                    self._report_to(record.on_delivery),
+                    headers=record.headers,
+                )
+            except BufferError:  # F21: full means wait, not drop
+                self._flush_timer = self._loop.call_later(GATHER_S, self._flush)
+                return
+            except Exception as exc:  # noqa: BLE001 -- a record that cannot be queued is reported, not raised
+                logger.error("record for %s-%d refused: %s", record.topic, record.partition, exc)
+                if record.on_delivery is not None:
+                    record.on_delivery(DeliveryUnknownError(str(exc)), -1)
+            gathered.popleft()
+
+    # -- Deliveries (poller thread → event loop)
+
+    def _report_to(self, on_delivery: OnDelivery | None) -> Callable[[KafkaError | None, Message], None] | None:
+        if on_delivery is None:
+            return None
+        append = self._reports.append
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            append((on_delivery, error, message.offset()))
+
+        return report
+
+    def _poll(self) -> None:
+        poll, reports = self._producer.poll, self._reports
+        while not self._closed.is_set():
+            poll(0.1)
+            # poll() returns at the first report: take along what came with it.
+            poll(0)
+            if reports and not self._reporting:
+                self._reporting = True
+                try:
+                    self._loop.call_soon_threadsafe(self._deliver)
+                except RuntimeError:  # the loop is closed
+                    return
+
+    def _deliver(self) -> None:
+        self._reporting = False
+        reports = self._reports
+        while reports:
+            on_delivery, error, offset = reports.popleft()
+            try:
+                if error is None:
+                    on_delivery(None, offset)
+                else:
+                    on_delivery(DeliveryUnknownError(str(error)), -1)
+            except Exception:
+                logger.exception("a delivery callback raised")
+
+    # -- Ending
+
+    def purge(self) -> None:
+        """Drop what is queued and not yet confirmed; its deliveries are reported as unknown (hazard R2)."""
+        while self._gathered:
+            record = self._gathered.popleft()
+            if record.on_delivery is not None:
+                record.on_delivery(DeliveryUnknownError("purged"), -1)
+        self._producer.purge(in_queue=True, in_flight=False, blocking=False)
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait until all is confirmed, at most ``timeout_s``; returns how many records are left."""
+        end = time.monotonic() + timeout_s
+        while self.backlog and time.monotonic() < end:
+            if self._gathered and self._flush_timer is None:
+                self._flush()
+            await asyncio.sleep(0.005)
+        return self.backlog
+
+    async def close(self, timeout_s: float = 5.0) -> None:
+        """Flush, then end the poller thread."""
+        await self.flush(timeout_s)
+        self._closed.set()
+        await asyncio.to_thread(self._poller.join, 2.0)
+        self._deliver()

@@ -1,0 +1,128 @@
+"""The time limits of a model call, over any provider's stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from schemas.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError
+from streams.providers.protocol import ModelDelta, Timeouts
+
+
+class _Watchdog:
+    """One timer for a whole stream: it cancels the reading task once the deadline has passed.
+
+    A delta only moves ``_deadline``; the timer, when it fires too early, arms itself again. That costs
+    half a microsecond a delta, where an ``asyncio.timeout`` around each costs several and leaves a
+    cancelled timer in the loop's heap. It acts only while the reader waits for the stream: the deadline
+    must cut the wait for the model, never whatever else the reader's task is doing (PEP 789).
+    """
+
+    __slots__ = (
+        "_cancelling",
+        "_deadline",
+        "_expired",
+        "_loop",
+        "_task",
+        "_timeouts",
+        "_timer",
+        "_total_at",
+        "has_text",
+    )
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeouts = timeouts
+        self._deadline = self._loop.time() + timeouts.first_token_s
+        self._total_at = self._loop.time() + timeouts.total_s
+        self._task: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._cancelling = 0
+        self._expired = False
+        self.has_text = False
+
+    def enter(self) -> None:
+        """Begin to wait for the next delta; raises when the deadline has passed already."""
+        now = self._loop.time()
+        if self.has_text:
+            self._deadline = now + self._timeouts.between_tokens_s
+        deadline = self._deadline = min(self._deadline, self._total_at)
+        if now >= deadline:
+            raise self._error()
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a model stream must be read by a task")
+        self._task = task
+        self._cancelling = task.cancelling()
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._fire)
+        elif deadline < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._fire)
+
+    def leave(self) -> None:
+        """End the wait; raises when the deadline ended it and nobody else cancelled the task."""
+        task, self._task = self._task, None
+        if self._expired and task is not None:
+            self._expired = False
+            if task.uncancel() <= self._cancelling:
+                raise self._error()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return  # the reader is busy elsewhere: its next wait arms the timer again
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._fire)
+            return
+        self._expired = True
+        self._task.cancel()
+
+    def _error(self) -> ProviderTimeoutError:
+        if self._deadline >= self._total_at:
+            return ProviderTimeoutError("total", self._timeouts.total_s)
+        if self.has_text:
+            return ProviderTimeoutError("between_tokens", self._timeouts.between_tokens_s)
+        return ProviderTimeoutError("first_token", self._timeouts.first_token_s)
+
+
+async def bounded(stream: AsyncGenerator[ModelDelta, None], timeouts: Timeouts) -> AsyncGenerator[ModelDelta, None]:
+    """Yield ``stream``'s deltas within the first-token, between-token and total limits of ``timeouts``.
+
+    ``first_token_s`` and ``total_s`` run from the first wait on, and ``first_token_s`` ends with the
+    first delta that has text; ``between_tokens_s`` runs while this generator waits, not while its reader
+    works. The stream is closed on every way out; a reader that may stop early, or be cancelled between
+    deltas, wraps this generator in ``contextlib.aclosing``.
+
+    Raises ``ProviderTimeoutError`` with the limit's name; ``ProviderError`` when the answer had no
+    text; ``ProviderUnavailableError`` when it ended without a finish reason; whatever ``stream`` raises.
+    """
+    watchdog = _Watchdog(timeouts)
+    is_finished = False
+    read = stream.__anext__
+    try:
+        while True:
+            watchdog.enter()
+            try:
+                delta = await read()
+            except StopAsyncIteration:
+                break
+            finally:
+                watchdog.leave()
+            if delta.text:
+                watchdog.has_text = True
+            if delta.finish_reason is not None:
+                is_finished = True
+            yield delta
+    finally:
+        watchdog.stop()
+        await stream.aclose()
+    if not watchdog.has_text:
+        raise ProviderError("the model's answer was empty")
+    if not is_finished:
+        raise ProviderUnavailableError("the model's answer broke off: it ended without a finish reason")

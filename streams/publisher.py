@@ -1,0 +1,78 @@
+"""Writes typed records to the deployment's topics: names, codec, headers and producer in one place."""
+
+from __future__ import annotations
+
+import asyncio
+
+from schemas.dead_letters import DeadLetter
+from schemas.errors import DeliveryUnknownError
+from schemas.events import LogEvent
+from schemas.headers import headers_for
+from schemas.serdes import Codec
+from schemas.tokens import Token
+from streams.lease import Lease
+from streams.producer import Headers, OnDelivery, Record, RecordProducer
+from topics.names import TopicNames
+
+
+class Publisher:
+    """What a partition's owner writes. ``send`` order is log order within a partition."""
+
+    def __init__(
+        self, producer: RecordProducer, codec: Codec, names: TopicNames, lease: Lease, *, source: str
+    ) -> None:
+        """Take the collaborators; ``source`` is the CloudEvents source, such as ``/barnabas/worker-1``."""
+        self._lease = lease
+        self._producer = producer
+        self._codec = codec
+        self._names = names
+        self._source = source
+
+    def event(
+        self,
+        partition: int,
+        key: bytes | None,
+        event: LogEvent,
+        on_delivery: OnDelivery | None,
+        traceparent: str | None = None,
+    ) -> None:
+        """Append a decision to the log."""
+        self._send(self._names.events, partition, key, event, on_delivery, traceparent)
+
+    def token(
+        self, partition: int, key: bytes, token: Token, on_delivery: OnDelivery | None, traceparent: str | None = None
+    ) -> None:
+        """Send a token to the turn's readers."""
+        self._send(self._names.tokens, partition, key, token, on_delivery, traceparent)
+
+    def dead_letter(self, partition: int, letter: DeadLetter, on_delivery: OnDelivery) -> None:
+        """Put a record aside, whole, with its cause."""
+        self._send(self._names.dead_letters, partition, letter.key, letter, on_delivery, None)
+
+    def changelog(self, partition: int, key: bytes, value: bytes, on_delivery: OnDelivery) -> None:
+        """Write a table value to the changelog."""
+        self._write(Record(self._names.changelog, partition, key, value, [], on_delivery))
+
+    def forward(self, record: Record) -> None:
+        """Write a record as it is: a message on its way to the right partition."""
+        self._write(record)
+
+    def _send(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        record: LogEvent | Token | DeadLetter,
+        on_delivery: OnDelivery | None,
+        traceparent: str | None,
+    ) -> None:
+        headers: Headers = headers_for(record, source=self._source, traceparent=traceparent)
+        value = self._codec.encode(record, topic=topic)
+        self._write(Record(topic, partition, key, value, headers, on_delivery))
+
+    def _write(self, record: Record) -> None:
+        if not self._lease.is_over:
+            self._producer.send(record)
+        elif record.on_delivery is not None:  # R2: a worker whose lease is over writes nothing
+            error = DeliveryUnknownError("the lease is over")
+            asyncio.get_running_loop().call_soon(record.on_delivery, error, -1)

@@ -1,0 +1,261 @@
+"""A worker process: the composition root builds every part once, runs it, and ends it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from schemas.errors import BarnabasError, StoreError
+from schemas.serdes import Codec
+from state.changelog import ChangelogReader
+from state.options import StoreOptions
+from state.recovery import Recovery
+from state.repair import Repair
+from state.value import ValueCodec
+from state.write_path import WritePath
+from streams.agent import Agents
+from streams.app import BarnabasApp, ConsumerOptions, Wiring, bind_agents, create_app
+from streams.dead_letters import DeadLetters
+from streams.environment import Environment, Limits
+from streams.intake import Intake
+from streams.lease import Lease
+from streams.ownership import Ownership
+from streams.pool import TurnPool
+from streams.pressure import BackPressure
+from streams.producer import RecordProducer
+from streams.projector import Projector
+from streams.publisher import Publisher
+from topics.names import TopicNames
+
+logger = logging.getLogger(__name__)
+
+_WATCH_S: Final = 0.05
+_MAX_WORKERS_A_HOST: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """What a worker needs to know; settings build it.
+
+    Attributes:
+        bootstrap_servers: ``host:port`` list, comma separated.
+        data_dir: The deployment's data folder on this machine; each worker has one below it.
+        prefix: Of the deployment's topics.
+        partitions: N of every topic, fixed for the deployment.
+        name: The worker's name; the first free ``worker-N`` of this machine where empty.
+        registry_url: Confluent schema registry, None for single-object Avro.
+        client_config: Further librdkafka settings (TLS, SASL).
+    """
+
+    bootstrap_servers: str
+    data_dir: Path
+    prefix: str = "barnabas"
+    partitions: int = 16
+    name: str = ""
+    registry_url: str | None = None
+    client_config: Mapping[str, object] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    consumer: ConsumerOptions = field(default_factory=ConsumerOptions)
+    store: StoreOptions = field(default_factory=StoreOptions)
+
+
+class DataFolder:
+    """A worker's own folder, locked for as long as it runs (T3: one folder a worker)."""
+
+    def __init__(self, data_dir: Path, name: str) -> None:
+        """Lock the named folder, or the first free one.
+
+        Raises:
+            StoreError: Another worker holds it.
+        """
+        names = [name] if name else [f"worker-{number}" for number in range(1, _MAX_WORKERS_A_HOST + 1)]
+        for candidate in names:
+            path = data_dir / "workers" / candidate
+            path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(lock)
+                continue
+            self.path, self.name, self._lock = path, candidate, lock
+            return
+        msg = f"{data_dir / 'workers' / names[0]} is in use by another worker; give this one another --name"
+        raise StoreError(msg)
+
+    def release(self) -> None:
+        """Unlock it."""
+        os.close(self._lock)
+
+
+class Worker:
+    """Runs until a signal, a crash, or :meth:`stop`."""
+
+    def __init__(self, options: WorkerOptions, agents: Agents, *, on_ready: Callable[[Worker], None] | None = None) -> None:
+        """Take the options; ``on_ready`` is called once partitions are recovered and models are warm."""
+        self.options = options
+        self.names = TopicNames(options.prefix)
+        self._agents = agents
+        self._on_ready = on_ready
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self.folder = DataFolder(options.data_dir, options.name)
+        #: Unique in the deployment, also when two machines have a ``worker-1``.
+        self.name = options.name or f"{socket.gethostname()}-{self.folder.name}"
+
+    def stop(self) -> None:
+        """End the worker in order."""
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Run; returns the process's exit code: 0 after a stop, 1 after a failure.
+
+        Raises:
+            BarnabasError: It could not start.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        producer = self._build()
+        watch = asyncio.create_task(self._watch())
+        try:
+            await self._agents.warm()
+            await self._until_stopped(self.app.start())
+            if not self._stop.is_set() and not self.app.crashed:
+                if self._on_ready is not None:
+                    self._on_ready(self)
+                await self._until_stopped(self._crashed())
+        finally:
+            await self._end(watch, producer)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        if self._failure is not None:
+            logger.error("the worker failed: %s", self._failure)
+            if isinstance(self._failure, BarnabasError):
+                raise self._failure
+            return 1
+        return 0
+
+    # -- Building
+
+    def _build(self) -> RecordProducer:
+        options, names = self.options, self.names
+        client_config = {"bootstrap.servers": options.bootstrap_servers, **options.client_config}
+        codec = Codec(registry_url=options.registry_url)
+        lease = Lease(options.consumer.session_timeout_s)
+        producer = RecordProducer({"client.id": self.name, **client_config})
+        publisher = Publisher(producer, codec, names, lease, source=f"/{options.prefix}/{self.name}")
+        app, table = create_app(
+            names=names,
+            bootstrap_servers=options.bootstrap_servers,
+            partitions=options.partitions,
+            data_dir=self.folder.path,
+            worker=self.name,
+            consumer=options.consumer,
+            store=options.store,
+        )
+        reader = ChangelogReader(names.changelog, client_config)
+        repair = Repair(reader)
+        write_path = WritePath(
+            table.store, ValueCodec(codec), publisher.changelog, on_foreign_record=repair.hole_found
+        )
+        repair.attach(write_path)
+        env = Environment(
+            worker=self.name,
+            partitions=options.partitions,
+            names=names,
+            codec=codec,
+            publisher=publisher,
+            write_path=write_path,
+            agents=self._agents,
+            pool=TurnPool(max_turns=options.limits.max_turns, pool_timeout_s=options.limits.pool_timeout_s),
+            lease=lease,
+            limits=options.limits,
+        )
+        self.env = env
+        self.ownership = Ownership(env)
+        recovery = Recovery(table.store, reader, deadline_s=options.limits.recovery_timeout_s)
+        app.barnabas = Wiring(names=names, lease=lease, ownership=self.ownership, recovery=recovery)
+        self.ownership.attach(lambda: app.consumer)
+        dead_letters = DeadLetters(env)
+        self._pressure = BackPressure(env)
+        bind_agents(
+            app,
+            names,
+            intake=Intake(env, self.ownership, dead_letters),
+            projector=Projector(env, self.ownership, dead_letters),
+            pressure=self._pressure,
+        )
+        self.app: BarnabasApp = app
+        self._table = table
+        return producer
+
+    # -- Running
+
+    async def _until_stopped(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        stop = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            if task.exception() is not None:
+                self._failure = task.exception()
+        else:
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+        if self.app.crashed:
+            self._failure = self.app.crash_reason or self._failure
+
+    async def _crashed(self) -> None:
+        while not self.app.crashed and not self.app.should_stop:
+            await asyncio.sleep(_WATCH_S)
+
+    async def _watch(self) -> None:
+        """Release back-pressure, and notice when the lease is over."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if self.env.lease.is_over:
+                self.ownership.lapse()
+            if self.app._consumer is not None:
+                self._pressure.update(
+                    self.ownership.consumer, draining=self.ownership.draining, stopped=self.ownership.stopped_tps()
+                )
+
+    # -- Ending
+
+    async def _end(self, watch: asyncio.Task[None], producer: RecordProducer) -> None:
+        """Finish running turns within the deadline, commit what is done, leave the group."""
+        self.ownership.draining = True
+        if self._failure is None:
+            await self._drain()
+        watch.cancel()
+        if self._failure is None:
+            self.env.write_path.flush_all()
+            await producer.flush(5.0)
+            await asyncio.sleep(0)
+        for partition in self.ownership.partitions.values():
+            partition.close()
+        with suppress(Exception):
+            await self.app.stop()
+        self.ownership.close()
+        await producer.close()
+        await self._table.store.stop()
+        await self._agents.close()
+        self.folder.release()
+
+    async def _drain(self) -> None:
+        deadline = asyncio.get_running_loop().time() + self.options.limits.drain_timeout_s
+        while self.ownership.busy and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_WATCH_S)
+        if self.ownership.busy:
+            logger.warning("%d messages are left to the next owner", self.ownership.busy)
