@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from schemas.session import PartitionState, Session
+from state.decoded import DecodedSessions
 from state.overlay import Entry, Overlay, Receipt
 from state.store import SessionStore
 from state.value import PARTITION_KEY, ValueCodec, header_of
@@ -47,6 +48,7 @@ class WritePath:
         self._send = send
         self._on_foreign_record = on_foreign_record
         self._overlays: dict[int, Overlay] = {}
+        self._decoded = DecodedSessions()
         self._lazy_timer: asyncio.TimerHandle | None = None
         self._settling = False
 
@@ -63,6 +65,7 @@ class WritePath:
         overlay = self._overlays.pop(partition, None)
         if overlay is not None:
             overlay.closed = True
+        self._decoded.forget(partition)
 
     @property
     def unconfirmed(self) -> int:
@@ -76,8 +79,12 @@ class WritePath:
         entry = self._overlays[partition].entries.get(key)
         if entry is not None and isinstance(entry.value, Session):
             return entry.value
-        raw = self._store.read(partition, key)
-        return self._codec.decode_session(raw) if raw is not None else Session(session_id=key.decode())
+        session = self._decoded.get(partition, key)
+        if session is None:
+            raw = self._store.read(partition, key)
+            session = self._codec.decode_session(raw) if raw is not None else Session(session_id=key.decode())
+            self._decoded.put(partition, key, session)
+        return session
 
     # -- Writing
 
@@ -181,7 +188,8 @@ class WritePath:
             for key, _, receipts, entry in confirmed:
                 if entry is not None:
                     entry.in_flight -= 1
-                    if entry.in_flight <= 0 and key not in overlay.dirty:
+                    if entry.in_flight <= 0 and key not in overlay.dirty and entry.value is not None:
                         del overlay.entries[key]
+                        self._decoded.put(overlay.partition, key, entry.value)
                 for receipt in receipts:
                     receipt()

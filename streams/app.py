@@ -21,6 +21,7 @@ from streams.consumer import MAX_POLL_RECORDS, SessionTransport
 from streams.delivery import Delivery
 from streams.intake import Intake
 from streams.lease import Lease
+from streams.options import ConsumerOptions
 from streams.ownership import Ownership
 from streams.pressure import BackPressure
 from streams.projector import Projector
@@ -36,24 +37,6 @@ class Wiring:
     lease: Lease
     ownership: Ownership
     recovery: Recovery
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsumerOptions:
-    """The group's timing, in seconds.
-
-    Attributes:
-        session_timeout_s: Without a heartbeat for so long a worker is taken for dead; the pause after a kill (B1).
-            6 s is the least a broker allows by default.
-        heartbeat_interval_s: A third of it at most, so that one lost heartbeat does no harm.
-        rebalance_timeout_s: How long the group waits for a member to join again.
-        commit_interval_s: How often offsets are committed; what is behind is folded again after a failure.
-    """
-
-    session_timeout_s: float = 6.0
-    heartbeat_interval_s: float = 1.5
-    rebalance_timeout_s: float = 20.0
-    commit_interval_s: float = 1.0
 
 
 class BarnabasApp(faust.App):
@@ -130,18 +113,21 @@ def bind_agents(
         ownership = app.barnabas.ownership
         pressure.update(ownership.consumer, draining=ownership.draining, stopped=ownership.stopped_tps())
 
-    async def messages(stream: AsyncIterator[Delivery]) -> None:
-        async for delivery in stream.noack():  # type: ignore[attr-defined]  # Faust's own stream
-            intake.messages(delivery)
+    async def messages(stream: AsyncIterator[list[Delivery]]) -> None:
+        async for deliveries in stream.noack():  # type: ignore[attr-defined]  # Faust's own stream
+            for delivery in deliveries:
+                intake.messages(delivery)
             hold()
 
-    async def control(stream: AsyncIterator[Delivery]) -> None:
-        async for delivery in stream.noack():  # type: ignore[attr-defined]
-            intake.control(delivery)
+    async def control(stream: AsyncIterator[list[Delivery]]) -> None:
+        async for deliveries in stream.noack():  # type: ignore[attr-defined]
+            for delivery in deliveries:
+                intake.control(delivery)
 
-    async def events(stream: AsyncIterator[Delivery]) -> None:
-        async for delivery in stream.noack():  # type: ignore[attr-defined]
-            projector.handle(delivery)
+    async def events(stream: AsyncIterator[list[Delivery]]) -> None:
+        async for deliveries in stream.noack():  # type: ignore[attr-defined]
+            for delivery in deliveries:
+                projector.handle(delivery)
 
     app.agent(topic(names.messages), name=f"{names.app_id}.agent.messages")(messages)
     app.agent(topic(names.control), name=f"{names.app_id}.agent.control")(control)

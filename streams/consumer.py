@@ -242,32 +242,47 @@ class SessionConsumer(FaustConsumer):
                 max_records=MAX_POLL_RECORDS,
             )
             if generation == self._generation and self.flow_active:
-                for tp, batch in records.items():
-                    self._deliver(TP(*tp), batch)
+                self._deliver(records)
             if self.loop.time() >= next_tail_check:
                 next_tail_check = self.loop.time() + _TAIL_CHECK_S
                 self._read_missing_tails()
             await asyncio.sleep(0)
 
-    def _deliver(self, tp: TP, batch: list[KafkaRecord]) -> None:
+    def _deliver(self, records: Mapping[TP, list[KafkaRecord]]) -> None:
+        """Hand one poll's records to the agents: one Faust event a topic, whatever the number of partitions."""
+        by_topic: dict[str, list[Delivery]] = {}
+        for partition, batch in records.items():
+            tp = TP(*partition)
+            delivery = self._delivery(tp, batch)
+            if delivery is not None:
+                by_topic.setdefault(tp.topic, []).append(delivery)
+        app = cast("Any", self.app)
+        for deliveries in by_topic.values():
+            tp, last = deliveries[-1].tp, deliveries[-1].records[-1].offset
+            message = ConsumerMessage(
+                tp.topic, tp.partition, last, 0.0, 0, None, None, deliveries, None, None, None, tp,
+                generation_id=app.consumer_generation_id,
+            )  # fmt: skip
+            for channel in self._channels(tp):
+                channel.queue.put_nowait(channel._create_event(None, deliveries, None, message=message))
+
+    def _delivery(self, tp: TP, batch: list[KafkaRecord]) -> Delivery | None:
         cursor = self.cursors.get(tp)
         if cursor is None or tp in self._seeks or not batch:
-            return
+            return None
         start = cursor.fetched
         if batch[0].offset > start and cursor.confirmed_hole != start:
             # Ask once more: after a confirmed seek a later first record means that the log has a hole there.
             cursor.confirmed_hole = start
             self._seeks[tp] = start
-            return
+            return None
         delivery = Delivery(tp, start, batch)
         cursor.fetched = delivery.end
-        app = cast("Any", self.app)
-        message = ConsumerMessage(
-            tp.topic, tp.partition, batch[-1].offset, 0.0, 0, None, None, delivery, None, None, None, tp,
-            generation_id=app.consumer_generation_id,
-        )  # fmt: skip
-        for channel in app.topics._tp_index.get(tp, ()):
-            channel.queue.put_nowait(channel._create_event(None, delivery, None, message=message))
+        return delivery
+
+    def _channels(self, tp: TP) -> Iterable[Any]:
+        channels: Iterable[Any] = cast("Any", self.app).topics._tp_index.get(tp, ())
+        return channels
 
     def admit(self, delivery: Delivery) -> Iterator[KafkaRecord]:
         """Yield a delivery's new records, each begun in the tracker; a gap before it sends the fetch back.
@@ -292,6 +307,8 @@ class SessionConsumer(FaustConsumer):
 
     def _read_missing_tails(self) -> None:
         for tp, cursor in self.cursors.items():
+            if any(not channel.queue.empty() for channel in self._channels(tp)):
+                continue  # the agent is behind, nothing is missing
             if tp not in self._seeks and cursor.is_missing_tail():
                 logger.warning("%s-%d: records %d to %d never arrived: read again", *tp, cursor.handled, cursor.fetched)
                 self._seeks[tp] = cursor.handled

@@ -14,7 +14,7 @@ KafkaRecord = ConsumerRecord[bytes | None, bytes | None]
 
 
 class Delivery(NamedTuple):
-    """Records of one partition as one Faust event's value.
+    """A run of one partition's records; a Faust event's value is a list of them.
 
     Attributes:
         tp: Where they come from.

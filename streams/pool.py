@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from schemas.errors import PoolTimeoutError
 from streams.agent import Agent
@@ -19,29 +18,34 @@ class TurnPool:
         self._timeout_s = pool_timeout_s
         self.running = 0
 
-    @asynccontextmanager
-    async def slot(self, agent: Agent) -> AsyncIterator[None]:
-        """Hold a slot of the agent and of the worker.
+    def slot(self, agent: Agent) -> Slot:
+        """Hold a slot of the agent and of the worker: ``async with pool.slot(agent)``.
 
-        Raises:
-            PoolTimeoutError: None became free within ``pool_timeout``.
+        Entering raises PoolTimeoutError where none became free within ``pool_timeout``.
         """
+        return Slot(self, agent)
+
+    async def acquire(self, agent: Agent) -> asyncio.Semaphore:
+        """Take both slots; returns the agent's, for :meth:`release`."""
         own = self._by_agent.get(agent.name)
         if own is None:
             own = self._by_agent[agent.name] = asyncio.Semaphore(agent.max_concurrent_turns)
-        await self._acquire(own, agent.name)
+        await self._take(own, agent.name)
         try:
-            await self._acquire(self._slots, agent.name)
-            self.running += 1
-            try:
-                yield
-            finally:
-                self.running -= 1
-                self._slots.release()
-        finally:
+            await self._take(self._slots, agent.name)
+        except BaseException:
             own.release()
+            raise
+        self.running += 1
+        return own
 
-    async def _acquire(self, semaphore: asyncio.Semaphore, agent: str) -> None:
+    def release(self, own: asyncio.Semaphore) -> None:
+        """Give both slots back."""
+        self.running -= 1
+        self._slots.release()
+        own.release()
+
+    async def _take(self, semaphore: asyncio.Semaphore, agent: str) -> None:
         if not semaphore.locked():
             await semaphore.acquire()
             return
@@ -49,5 +53,24 @@ class TurnPool:
             async with asyncio.timeout(self._timeout_s):
                 await semaphore.acquire()
         except TimeoutError:
-            msg = f"no slot for agent {agent} within {self._timeout_s:g} s"
-            raise PoolTimeoutError(msg) from None
+            raise PoolTimeoutError(f"no slot for agent {agent} within {self._timeout_s:g} s") from None
+
+
+class Slot:
+    """One turn's slots, held while entered."""
+
+    __slots__ = ("_agent", "_own", "_pool")
+
+    def __init__(self, pool: TurnPool, agent: Agent) -> None:
+        self._pool = pool
+        self._agent = agent
+        self._own: asyncio.Semaphore | None = None
+
+    async def __aenter__(self) -> None:
+        self._own = await self._pool.acquire(self._agent)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._own is not None:
+            self._pool.release(self._own)

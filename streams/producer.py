@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 #: Longest time records are gathered under load; a lone one does not wait (benchmarks/README.md).
 GATHER_S: Final = 0.004
 
+#: Records within ``GATHER_S`` from which on there is load. One turn alone writes seven.
+LOAD_RECORDS: Final = 24
+
 #: After this long without a confirmation a delivery is unknown. Long enough for a broker's restart.
 DELIVERY_TIMEOUT_S: Final = 60.0
 
@@ -66,8 +69,11 @@ class RecordProducer:
             }
         )
         self._gathered: deque[Record] = deque()
-        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flush_timer: asyncio.Handle | None = None
         self._flushed_at = 0.0
+        #: Records of the running window and of the one before it: the load.
+        self._window_began = 0.0
+        self._recent = self._before = 0
         self._reports: deque[tuple[OnDelivery, KafkaError | None, int]] = deque()
         self._reporting = False
         self._closed = threading.Event()
@@ -86,13 +92,17 @@ class RecordProducer:
             msg = "the producer is closed"
             raise DeliveryUnknownError(msg)
         self._gathered.append(record)
+        self._recent += 1
         if self._flush_timer is None:
-            due = self._flushed_at + GATHER_S
             now = self._loop.time()
-            if now >= due:
-                self._flush_timer = self._loop.call_soon(self._flush)  # type: ignore[assignment]
+            if now - self._window_began > GATHER_S:
+                self._window_began, self._before, self._recent = now, self._recent, 0
+                if now - self._flushed_at > 2 * GATHER_S:
+                    self._before = 0
+            if max(self._before, self._recent) < LOAD_RECORDS:
+                self._flush_timer = self._loop.call_soon(self._flush)
             else:
-                self._flush_timer = self._loop.call_at(due, self._flush)
+                self._flush_timer = self._loop.call_at(self._flushed_at + GATHER_S, self._flush)
 
     @property
     def backlog(self) -> int:

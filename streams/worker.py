@@ -23,11 +23,12 @@ from state.repair import Repair
 from state.value import ValueCodec
 from state.write_path import WritePath
 from streams.agent import Agents
-from streams.app import BarnabasApp, ConsumerOptions, Wiring, bind_agents, create_app
+from streams.app import BarnabasApp, Wiring, bind_agents, create_app
 from streams.dead_letters import DeadLetters
-from streams.environment import Environment, Limits
+from streams.environment import Environment
 from streams.intake import Intake
 from streams.lease import Lease
+from streams.options import ConsumerOptions, Limits
 from streams.ownership import Ownership
 from streams.pool import TurnPool
 from streams.pressure import BackPressure
