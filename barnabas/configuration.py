@@ -21,12 +21,11 @@ FILE_NAME = "barnabas.yaml"
 _Location = tuple[str | int, ...]
 
 
-def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
-    """Return the settings: overrides, then ``BARNABAS_*``, customary names, the file, defaults.
+def load_settings(config: Path | None = None) -> Settings:
+    """Return the settings: ``BARNABAS_*`` variables, then customary names, the file, the defaults.
 
     Args:
         config: The file; else ``BARNABAS_CONFIG``, else ``barnabas.yaml`` in the current directory if it is there.
-        overrides: Fields that a command's options name; None is left out.
 
     Raises:
         SettingsError: A setting is unknown or impossible; the text names field, file and line, or variable.
@@ -37,14 +36,13 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     for field, name in CUSTOMARY.items():
         if text := os.environ.get(name, "").strip():
             values[field] = text
-    chosen = {name: value for name, value in overrides.items() if value is not None}
     try:
-        settings = Settings(**values)
-        return Settings.model_validate({**settings.__dict__, **chosen}) if chosen else settings
+        return Settings(**values)
     except ValidationError as error:
         raise SettingsError("; ".join(_describe(error, path, lines))) from error
     except SourceError as error:  # a variable that should hold JSON
-        raise SettingsError(f"{error}: {error.__cause__}") from error
+        field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "environment")
+        raise SettingsError(f"{field}: {variable((field,))} holds no JSON: {error.__cause__}") from error
 
 
 def _find(config: Path | None) -> Path | None:

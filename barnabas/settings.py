@@ -8,7 +8,6 @@ worker's limits stand where they are used: in the dataclasses of ``streams`` and
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -64,10 +63,10 @@ class AgentSettings(BaseModel):
 
     model: str | None = None
     system_prompt: str = ""
-    max_concurrent_turns: int = Field(_default(Agent, "max_concurrent_turns"), gt=0)
-    max_tokens: int | None = Field(None, gt=0)
-    temperature: float | None = Field(None, ge=0)
-    memory_tokens: int = Field(_default(RecentMessages, "max_tokens"), gt=0)
+    max_concurrent_turns: int = Field(default=_default(Agent, "max_concurrent_turns"), gt=0)
+    max_tokens: int | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, ge=0)
+    memory_tokens: int = Field(default=_default(RecentMessages, "max_tokens"), gt=0)
     timeouts: Timeouts | None = None
 
 
@@ -102,12 +101,12 @@ class Settings(BaseSettings):
         protected_namespaces=(),
     )
 
-    bootstrap_servers: str | None = Field(None, pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")
+    bootstrap_servers: str | None = Field(default=None, pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")
     kafka: dict[str, str | int | float | bool] = Field(default_factory=dict, repr=False)
     schema_registry_url: str | None = None
     prefix: str = "barnabas"
-    partitions: int = Field(16, gt=0, le=10_000)
-    replication_factor: int = Field(1, gt=0)
+    partitions: int = Field(default=16, gt=0, le=10_000)
+    replication_factor: int = Field(default=1, gt=0)
     data_dir: Path = Field(default_factory=lambda: user_data_path("barnabas"))
     model: str = "local"
     openai_api_key: SecretStr | None = None
@@ -202,5 +201,3 @@ def is_known(name: str) -> bool:
     """Whether a variable beginning with ``BARNABAS_`` is a setting's."""
     field, _, _ = name.upper().removeprefix(PREFIX).partition(NESTED)
     return field.lower() in Settings.model_fields
-
-

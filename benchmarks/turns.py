@@ -31,6 +31,7 @@ from topics.names import TopicNames
 from topics.partitioner import partition_for
 
 _ROOT = Path(__file__).resolve().parent.parent
+_GIVE_UP_S = 240.0
 _FIRST_DELTA, _TERMINAL = b"delta", (b"completed", b"failed")
 
 
@@ -69,7 +70,9 @@ class Driver:
         client = {"bootstrap.servers": bootstrap_servers}
         self._names, self._partitions = names, partitions
         self._producer = Producer({**client, "linger.ms": 1, "acks": "all", "queue.buffering.max.messages": 500_000})
-        self._consumer = Consumer({**client, "group.id": "bench", "auto.offset.reset": "latest", "fetch.wait.max.ms": 10})
+        self._consumer = Consumer(
+            {**client, "group.id": "bench", "auto.offset.reset": "latest", "fetch.wait.max.ms": 10}
+        )
         self._consumer.assign([TopicPartition(names.tokens, p, 0) for p in range(partitions)])
         self._consumer.consume(1, 1.0)
 
@@ -91,7 +94,7 @@ class Driver:
         while done < turns:
             for message in self._consumer.consume(2000, 0.2):
                 done += any(kind in message.value() for kind in _TERMINAL)
-            if time.perf_counter() - began > 240:
+            if time.perf_counter() - began > _GIVE_UP_S:
                 raise SystemExit(f"only {done} of {turns} turns were answered")
         return turns / (time.perf_counter() - began)
 
@@ -152,11 +155,11 @@ def main() -> None:
         servers = broker.start().bootstrap_servers
         try:
             for _ in range(args.rounds):
-                for side in results:
+                for side, figures in results.items():
                     names = TopicNames(f"bench-{uuid.uuid4().hex[:8]}")
                     ensure_topics(servers, catalog(names, partitions=args.partitions))
                     with _side(side, servers, names, args, Path(folder)) as process:
-                        results[side].append(_measure(process, servers, names, args))
+                        figures.append(_measure(process, servers, names, args))
         finally:
             broker.stop()
     _report(results, as_json=args.json)
@@ -194,14 +197,17 @@ def _report(results: dict[str, list[Figures]], *, as_json: bool) -> None:
     }
     if as_json:
         rounds = {side: [asdict(figure) for figure in figures] for side, figures in results.items()}
-        print(json.dumps({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "rounds": rounds, "ratios": ratios}))
+        print(
+            json.dumps({"machine": f"{os.cpu_count()} cores, {platform.machine()}", "rounds": rounds, "ratios": ratios})
+        )
         return
     print(f"{'':12}{'turns/s':>10}{'tokens/s':>11}{'first token p50':>18}{'p99':>10}{'CPU a turn':>14}")
     for side, figures in results.items():
         for figure in figures:
             print(
                 f"{side:12}{figure.turns_per_s:10.0f}{figure.tokens_per_s:11.0f}"
-                f"{figure.first_token_p50_ms:15.1f} ms{figure.first_token_p99_ms:7.1f} ms{figure.cpu_us_per_turn:11.0f} us"
+                f"{figure.first_token_p50_ms:15.1f} ms{figure.first_token_p99_ms:7.1f} ms"
+                f"{figure.cpu_us_per_turn:11.0f} us"
             )
     print(f"\nworker to bare loop: {ratios['turns']:.2f} of its turns/s (goal: 0.25 or more), "
           f"{ratios['first_token_p50']:.2f} times its time to first token (goal: 1.5 or less)")  # fmt: skip

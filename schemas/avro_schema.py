@@ -9,7 +9,6 @@ An enum is an Avro string: a new member leaves the schema, and its fingerprint, 
 
 from __future__ import annotations
 
-import argparse
 import inspect as pyinspect
 import json
 import re
@@ -20,9 +19,9 @@ from typing import Any
 import msgspec.inspect as mi
 from msgspec import NODEFAULT, Struct, to_builtins
 
+from schemas.known_schemas import AVRO_DIR, fingerprint_of
 from schemas.record_types import NAMESPACE, RECORDS
 
-AVRO_DIR = Path(__file__).with_name("avro")
 HISTORY_DIR = AVRO_DIR / "history"
 
 #: Kafka's own 32-bit numbers, and a count that restarts with each owner; every other integer is a long.
@@ -123,8 +122,6 @@ def _path(cls: type[Struct]) -> Path:
 
 def write(*, keep_old: bool = True) -> list[Path]:
     """Rewrites what is stale; ``keep_old`` moves a schema whose canonical form changed to the history."""
-    from schemas.known_schemas import fingerprint_of
-
     written = []
     for cls in stale():
         path = _path(cls)
@@ -141,6 +138,8 @@ def write(*, keep_old: bool = True) -> list[Path]:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
+    import argparse
+
     parser = argparse.ArgumentParser(prog="python -m schemas.avro_schema", description="structs to .avsc files")
     parser.add_argument("--write", action="store_true", help="rewrite the files that differ")
     parser.add_argument("--unreleased", action="store_true", help="do not keep a replaced schema in avro/history")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+#: An integer that Avro's long can hold: JSON could carry a longer one in, and nothing could write it again.
+Long = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 class UserMessage(Struct, frozen=True, kw_only=True, tag="message"):
@@ -29,14 +32,14 @@ class UserMessage(Struct, frozen=True, kw_only=True, tag="message"):
     tenant: str | None = None
     policy: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
-    deadline_ms: int | None = None
+    deadline_ms: Long | None = None
     traceparent: str | None = None
     use_cache: bool | None = None
-    priority: int | None = None
+    priority: Long | None = None
     sender: str | None = None
     room: str | None = None
     attachments: list[str] = field(default_factory=list)
-    limits: dict[str, int] = field(default_factory=dict)
+    limits: dict[str, Long] = field(default_factory=dict)
     response_format: str | None = None
 
 

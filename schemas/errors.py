@@ -22,6 +22,7 @@
         ├── TopicMismatchError   a topic exists with other partitions or settings
         ├── AssignmentError      the topics of one partition number went to different workers
         ├── RecoveryError        the local store could not be rebuilt within its deadline
+        ├── WorkerStuckError     nothing moves any more: the process ends so that another can go on
         └── StoreError           the local store is corrupt or of a foreign format
 
 ``code`` is the stable name that dead letters, ``TurnFailed`` events and ``--json`` output carry.
@@ -170,6 +171,12 @@ class RecoveryError(OperatorError):
     """The session table could not be recovered within its deadline."""
 
     code = "recovery"
+
+
+class WorkerStuckError(OperatorError):
+    """The watchdog found something that should have moved and did not."""
+
+    code = "stuck"
 
 
 class StoreError(OperatorError):

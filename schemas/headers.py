@@ -62,14 +62,14 @@ def headers_for(record: Record, *, source: str, traceparent: str | None = None) 
     return headers
 
 
-def traceparent_of(headers: Mapping[str, bytes] | Iterable[tuple[str, bytes]] | None) -> str | None:
+def traceparent_of(headers: Mapping[str, bytes] | Iterable[tuple[str, bytes | None]] | None) -> str | None:
     """The W3C ``traceparent`` among a record's headers; None where there is none, or none of its form."""
     if not headers:
         return None
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     for name, value in pairs:
-        if name == "traceparent" and value and len(value) <= _TRACEPARENT_LIMIT:
-            return valid_traceparent(bytes(value).decode("ascii", "replace"))
+        if name == "traceparent" and isinstance(value, bytes) and len(value) <= _TRACEPARENT_LIMIT:
+            return valid_traceparent(value.decode("ascii", "replace"))
     return None
 
 

@@ -7,9 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fastavro import parse_schema
-from fastavro.schema import fingerprint, to_parsing_canonical_form
-
 from schemas.record_types import NAMESPACE, RECORDS
 
 AVRO_DIR = Path(__file__).with_name("avro")
@@ -32,6 +29,8 @@ class WriterSchema:
     def __init__(self, schema: AvroSchema) -> None:
         if not isinstance(schema, dict) or schema.get("type") != "record":
             raise ValueError("the schema is not a record")
+        from fastavro import parse_schema  # here and below: 15 ms that an import of the codec does not pay
+
         self.text = json.dumps(schema, separators=(",", ":"))
         self.parsed: AvroSchema = parse_schema(schema)
         namespace, _, self.name = str(self.parsed["name"]).rpartition(".")
@@ -71,6 +70,8 @@ class KnownSchemas:
 
 def fingerprint_of(schema: AvroSchema) -> bytes:
     """CRC-64-AVRO of the schema's Parsing Canonical Form: 8 bytes in the order of the wire (little-endian)."""
+    from fastavro.schema import fingerprint, to_parsing_canonical_form
+
     # fastavro returns the bytes in the order of Java's reference implementation, which is the wire's.
     return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
@@ -91,7 +92,7 @@ def _refuse_free_items(schema: Any) -> None:
             _refuse_free_items(branch)
     elif isinstance(schema, dict):
         items = schema.get("items")
-        if items == "null" or (isinstance(items, dict) and items.get("type") in {"null", "fixed", "record"} and _is_free(items)):
+        if items is not None and _is_free(items):
             raise ValueError("an array's items take no bytes")
         for part in (items, schema.get("values"), *(field["type"] for field in schema.get("fields", ()))):
             _refuse_free_items(part)

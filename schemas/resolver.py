@@ -72,7 +72,7 @@ class Resolver:
             name = full_name(kind)
             subject = name if topic is None else f"{topic}-{name}"
             prefix = confluent_prefix(self._registry.id_of(subject, schema.text))
-        encode = self.encoders[kind, topic] = encoder_for(schema, prefix)
+        encode = self.encoders[kind, topic] = encoder_for(schema, kind, prefix)
         return encode
 
     def decoder(self, raw: bytes) -> Decode:

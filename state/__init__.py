@@ -1,0 +1,1 @@
+"""Session memory: the fold, the table, its store and its recovery."""

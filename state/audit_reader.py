@@ -18,6 +18,10 @@ BATCH: Final = 5000
 _POLL_S: Final = 0.03
 
 _REQUEST_S: Final = 10.0
+_PAUSE_S: Final = 0.1
+_COORDINATOR_MOVES: Final = frozenset(
+    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
+)
 
 #: Longest time without a single record where records are due, in seconds.
 _STALL_S: Final = 30.0
@@ -83,8 +87,15 @@ class AuditReader:
     def committed(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return what the group has committed, -1 for nothing."""
         wanted = [TopicPartition(topic, partition) for partition in partitions]
-        answer = self._consumer.committed(wanted, timeout=_REQUEST_S)
-        return {tp.partition: max(tp.offset, -1) for tp in answer}
+        give_up = time.monotonic() + _STALL_S
+        while True:
+            try:
+                answer = self._consumer.committed(wanted, timeout=_REQUEST_S)
+                return {tp.partition: max(tp.offset, -1) for tp in answer}
+            except KafkaException as exc:  # a broker just started loads its coordinators for a while
+                if exc.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > give_up:
+                    raise
+                time.sleep(_PAUSE_S)
 
     def read(self, topic: str, partition: int, first: int, end: int) -> Iterator[list[Message]]:
         """Yield the records from ``first`` to ``end`` (excluded) in batches; holes are skipped.

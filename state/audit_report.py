@@ -118,9 +118,7 @@ class Tally:
         self.counts[str(kind)] += 1
         if len(self.findings) < MAX_FINDINGS:
             session = None if key is None or key.startswith(b"\x00") else key.decode(errors="replace")
-            self.findings.append(
-                Finding(kind=kind, partition=partition, session=session, offset=offset, detail=detail)
-            )
+            self.findings.append(Finding(kind=kind, partition=partition, session=session, offset=offset, detail=detail))
 
     def report(self, *, partitions: int, seconds: float) -> AuditReport:
         """Return the result."""

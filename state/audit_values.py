@@ -15,6 +15,7 @@ from state.fold import FOLD_VERSION
 from state.value import PARTITION_KEY, ValueCodec, ValueHeader, header_of
 
 OTHER_VERSION: Final = "value of another fold version"
+BEYOND_LOG: Final = "value behind the part of the log that can be folded"
 _CHANGELOG: Final = "changelog"
 _SHOWN: Final = 80
 
@@ -50,8 +51,11 @@ class KeyClaims:
 
 
 class Claims:
-    """One partition's claims. First the tables, then the changelog, then the log, each read later than the one before:
-    a table is never ahead of the changelog, and the changelog never ahead of the log."""
+    """One partition's claims.
+
+    First the tables, then the changelog, then the log, each read later than the one before: a table is never ahead of
+    the changelog, and the changelog never ahead of the log.
+    """
 
     def __init__(self, partition: int, codec: ValueCodec, tally: Tally) -> None:
         self.partition = partition
@@ -60,6 +64,8 @@ class Claims:
         self._tables: list[tuple[LocalTable, dict[bytes, int]]] = []
         self._incomplete: set[tuple[str, bytes]] = set()
         self.keys: dict[bytes, KeyClaims] = {}
+        #: The ``folded`` of claims that the fold has not come to yet.
+        self._due: dict[bytes, set[int]] = {}
 
     def add_table(self, table: LocalTable) -> None:
         """Take a local table's values."""
@@ -116,6 +122,7 @@ class Claims:
                 if table.folded > furthest and not claims.is_outdated:
                     detail = f"the {table.source} is folded up to {table.folded}, the changelog up to {furthest}"
                     self._found(FindingKind.TABLE_AHEAD, detail, key=key)
+            self._due[key] = {claim.folded for claim in (claims.best, *claims.tables) if claim is not None}
 
     def stale_keys(self) -> list[bytes]:
         """Return the keys whose last changelog record is older than an earlier one."""
@@ -134,25 +141,30 @@ class Claims:
 
     # -- Against the fold
 
-    def folded_up_to(self, key: bytes) -> int:
-        """Return how far the changelog's best value of a key is folded, -1 where it has none."""
+    def lacks(self, key: bytes, offset: int) -> bool:
+        """Say whether the changelog does not hold the event applied at ``offset``."""
         claims = self.keys.get(key)
-        return claims.best.folded if claims is not None and claims.best is not None else -1
+        if claims is None:
+            return True
+        return not claims.is_outdated and (claims.best is None or claims.best.folded < offset)
 
     def compare(self, key: bytes, offset: int, folded: Session | PartitionState) -> None:
         """Hold every claim that is folded up to ``offset`` against the fold's result there."""
-        claims = self.keys.get(key)
-        if claims is None:
+        due = self._due.get(key)
+        if due is None or offset not in due:
             return
+        due.discard(offset)
+        claims = self.keys[key]
         best = claims.best
         if best is not None and best.folded == offset:
             self._compare(key, best, folded)
         for table in claims.tables:
-            if table.folded == offset:
-                if best is not None and table.folded == best.folded and table.value == best.value:
-                    self._tally.values += 1  # what is said of the changelog's value is said of it
-                else:
-                    self._compare(key, table, folded)
+            if table.folded != offset:
+                continue
+            if best is not None and table.folded == best.folded and table.value == best.value:
+                self._tally.values += 1  # what is said of the changelog's value is said of it
+            else:
+                self._compare(key, table, folded)
 
     def _compare(self, key: bytes, claim: Claim, folded: Session | PartitionState) -> None:
         self._tally.values += 1
@@ -160,7 +172,9 @@ class Claims:
             return
         try:
             is_partition = key == PARTITION_KEY
-            value = self._codec.decode_partition(claim.value) if is_partition else self._codec.decode_session(claim.value)
+            value = (
+                self._codec.decode_partition(claim.value) if is_partition else self._codec.decode_session(claim.value)
+            )
         except BarnabasError as exc:
             self._found(FindingKind.FOREIGN_RECORD, f"{claim.source}: {exc}", key=key, offset=claim.offset)
             return
@@ -168,18 +182,20 @@ class Claims:
             detail = f"{claim.source}, folded up to {claim.folded}: {_difference(value, folded)}"
             self._found(FindingKind.VALUE_DIFFERS, detail, key=key, offset=claim.offset)
 
-    def report_unmatched(self, key: bytes, applied: frozenset[int], *, before: int) -> None:
-        """Report claims of a key whose ``folded`` lies before ``before`` and is none of the ``applied`` offsets."""
-        claims = self.keys[key]
-        for claim in (claims.best, *claims.tables):
-            if claim is not None and claim.folded < before and claim.folded not in applied:
-                detail = f"{claim.source}: folded up to {claim.folded}, which is no applied event of it"
-                self._found(FindingKind.NOT_IN_LOG, detail, key=key, offset=claim.offset)
-
-    def claimed_offsets(self, key: bytes) -> frozenset[int]:
-        """Return the ``folded`` of every claim of a key."""
-        claims = self.keys[key]
-        return frozenset(claim.folded for claim in (claims.best, *claims.tables) if claim is not None)
+    def report_unmatched(self, before: int) -> None:
+        """Report claims whose ``folded`` lies before ``before`` and was no applied event; the rest was not reached."""
+        for key, due in self._due.items():
+            if not due:
+                continue
+            claims = self.keys[key]
+            for claim in (claims.best, *claims.tables):
+                if claim is None or claim.folded not in due:
+                    continue
+                if claim.folded < before:
+                    detail = f"{claim.source}: folded up to {claim.folded}, which is no applied event of it"
+                    self._found(FindingKind.NOT_IN_LOG, detail, key=key, offset=claim.offset)
+                else:
+                    self._tally.unverifiable[BEYOND_LOG] += 1
 
     # -- Helpers
 

@@ -37,14 +37,20 @@ class ChangelogReader:
             "queued.max.messages.kbytes": 65536,
         }
 
-    def highwaters(self, partitions: list[int], *, timeout_s: float = 10.0) -> dict[int, tuple[int, int]]:
-        """Return ``(earliest, end)`` of each partition; ``end`` is the next offset to be written."""
+    def highwaters(self, partitions: list[int], *, timeout_s: float = 30.0) -> dict[int, tuple[int, int]]:
+        """Return ``(earliest, end)`` of each partition; ``end`` is the next offset to be written.
+
+        Raises:
+            RecoveryError: The broker did not answer within ``timeout_s``.
+        """
         consumer = Consumer(self._config)
         try:
             return {
                 partition: consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=timeout_s)
                 for partition in partitions
             }
+        except KafkaException as exc:
+            raise RecoveryError(f"{self._topic}: the broker did not tell where it ends: {exc}") from exc
         finally:
             consumer.close()
 
@@ -86,7 +92,7 @@ def _by_partition(messages: list[object], left: dict[int, int]) -> Iterator[tupl
         partition: int = message.partition()  # type: ignore[attr-defined]
         error = message.error()  # type: ignore[attr-defined]
         if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- librdkafka's public constant
+            if error.code() == KafkaError._PARTITION_EOF:
                 done.add(partition)
             elif not error.retriable() and error.fatal():
                 raise KafkaException(error)

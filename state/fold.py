@@ -77,7 +77,7 @@ def is_decided(session: Session, message_id: str, source_offset: int) -> bool:
     return any(decision.message_id == message_id for decision in session.recent)
 
 
-def judge(session: Session, event: SessionEvent, *, offset: int, epoch: int) -> Verdict:
+def judge(session: Session, event: SessionEvent, *, offset: int, epoch: int) -> Verdict:  # noqa: PLR0911 -- a rule each
     """Apply rules 1 to 4 to the record at ``offset``; ``epoch`` is the partition's at that offset."""
     if event.attempt.epoch != epoch:
         return Verdict.STALE_EPOCH
@@ -87,7 +87,10 @@ def judge(session: Session, event: SessionEvent, *, offset: int, epoch: int) -> 
     is_open = turn is not None and turn.turn_id == event.turn_id
     if isinstance(event, MemoryCompacted):
         return Verdict.APPLIED if event.dropped_until > _first_seq(session) else Verdict.REPEATED
-    if not is_open and not _is_queued(session, event) and is_decided(session, event.message_id, event.source_offset):
+    is_queued = _is_queued(session, event)
+    if isinstance(event, MessageQueued) and (is_open or is_queued):
+        return Verdict.REPEATED
+    if not is_open and not is_queued and is_decided(session, event.message_id, event.source_offset):
         return Verdict.DECIDED
     if turn is not None and is_open:
         if event.event_id in turn.event_ids:
@@ -183,12 +186,16 @@ def _decide(
     is_open = turn is not None and turn.turn_id == event.turn_id
     done_upto, done_above = _offsets_after(session, event.source_offset, event.decided_upto)
     if isinstance(event, TurnSuspended):
-        suspended = replace(
-            turn,
-            wait_for=event.wait_for,
-            expires_at=event.expires_at,
-            event_ids=(*turn.event_ids, event.event_id),
-        ) if turn is not None and is_open else turn
+        suspended = (
+            replace(
+                turn,
+                wait_for=event.wait_for,
+                expires_at=event.expires_at,
+                event_ids=(*turn.event_ids, event.event_id),
+            )
+            if turn is not None and is_open
+            else turn
+        )
         return replace(session, open_turn=suspended, done_upto=done_upto, done_above=done_above)
     if isinstance(event, MessageQueued):
         waiting = QueuedMessage(

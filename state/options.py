@@ -40,7 +40,7 @@ class RocksDB:
         """Open (or create) one partition's database; the caller closes it."""
         table = rocksdict.BlockBasedOptions()
         table.set_block_cache(self._cache)
-        table.set_cache_index_and_filter_blocks(True)  # noqa: FBT003 -- RocksDB's own signature
+        table.set_cache_index_and_filter_blocks(True)
         table.set_bloom_filter(self._options.bloom_bits, block_based=False)
         options = rocksdict.Options(raw_mode=True)
         options.create_if_missing(True)  # noqa: FBT003

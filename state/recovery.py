@@ -67,10 +67,12 @@ class Recovery:
                 start begins anew.
         """
         stop = Event()
+        running = asyncio.get_running_loop().run_in_executor(None, self._run, owned, fresh, stop)
         try:
-            return await asyncio.to_thread(self._run, owned, fresh, stop)
+            return await asyncio.shield(running)
         except asyncio.CancelledError:
             stop.set()
+            await asyncio.wait({running})  # the next recovery uses the same store
             raise
 
     def _run(self, owned: set[int], fresh: set[int], stop: Event) -> Recovered:
@@ -81,15 +83,7 @@ class Recovery:
         for partition in fresh:
             self._wipe_if_outdated(partition)
         result = Recovered()
-        ends = self._reader.highwaters(sorted(fresh)) if fresh else {}
-        ranges: dict[int, tuple[int, int]] = {}
-        for partition, (_, end) in ends.items():
-            position = self._store.position(partition)
-            if position >= end:  # the topic was made anew under this store
-                logger.warning("partition %d: local store is ahead of the changelog (%d >= %d): wiped", partition, position, end)
-                self._store.wipe_partition(partition)
-                position = -1
-            ranges[partition] = (position + 1, end)
+        ranges = self._ranges(fresh)
         total = sum(end - first for first, end in ranges.values())
         outdated: dict[int, set[bytes]] = {}
         try:
@@ -112,6 +106,17 @@ class Recovery:
             "recovered %d partitions: %d changelog records in %.2f s", len(fresh), result.records, result.seconds
         )
         return result
+
+    def _ranges(self, fresh: set[int]) -> dict[int, tuple[int, int]]:
+        ranges: dict[int, tuple[int, int]] = {}
+        for partition, (_, end) in (self._reader.highwaters(sorted(fresh)) if fresh else {}).items():
+            position = self._store.position(partition)
+            if position >= end:  # the topic was made anew under this store
+                logger.warning("partition %d: local store is ahead of the changelog: wiped", partition)
+                self._store.wipe_partition(partition)
+                position = -1
+            ranges[partition] = (position + 1, end)
+        return ranges
 
     def _open(self, owned: set[int]) -> None:
         try:

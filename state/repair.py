@@ -44,7 +44,7 @@ class Repair:
         try:
             last = await asyncio.to_thread(self._last_folded, partition, first)
         except BarnabasError as exc:
-            logger.error("partition %d: the changelog could not be repaired: %s", partition, exc)
+            logger.error("partition %d: the changelog could not be repaired: %s", partition, exc)  # noqa: TRY400
             return
         if self._write_path is not None:
             for key, folded in last.items():

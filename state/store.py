@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,7 +135,7 @@ class SessionStore(FaustRocksDBStore):
         value: bytes | None = self._db_for_partition(partition).get(key)
         return value
 
-    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:  # type: ignore[override]
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over a partition's values, keys ascending; exhaust it or delete it before closing (F18)."""
         for key, value in self._db_for_partition(partition).items():
             if key != self.offset_key:
@@ -185,14 +185,12 @@ class SessionStore(FaustRocksDBStore):
         self.write(partition, newest, position)
         return applied
 
-    def apply_changelog_batch(
-        self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
-    ) -> None:
+    def apply_changelog_batch(self, *_args: Any, **_kwargs: Any) -> None:
         """Refuse Faust's own path: it is neither monotonic nor contiguous."""
         msg = "the session table recovers through state.recovery alone"
         raise StoreError(msg)
 
-    def _set(self, key: bytes, value: bytes | None) -> None:
+    def _set(self, _key: bytes, _value: bytes | None) -> None:
         msg = "the session table is written by the projector alone"
         raise StoreError(msg)
 

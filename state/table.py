@@ -18,7 +18,7 @@ class SessionTable(faust.Table[bytes, bytes]):
     """Faust's table as a name, a changelog topic and a store; reads and writes go through the write path."""
 
     def _new_store(self) -> StoreT:
-        store = SessionStore(
+        return SessionStore(
             "rocksdb://",
             self.app,
             self,
@@ -30,7 +30,6 @@ class SessionTable(faust.Table[bytes, bytes]):
             loop=self.loop,
             options=self.options,
         )
-        return store
 
     @property
     def store(self) -> SessionStore:

@@ -88,7 +88,9 @@ class WritePath:
 
     # -- Writing
 
-    def put(self, partition: int, key: bytes, value: Session | PartitionState, receipt: Receipt, *, urgent: bool) -> None:
+    def put(
+        self, partition: int, key: bytes, value: Session | PartitionState, receipt: Receipt, *, urgent: bool
+    ) -> None:
         """Fold result in; ``receipt`` is called once it is confirmed and in RocksDB."""
         self._overlays[partition].put(key, value, urgent=urgent).receipts.append(receipt)
 
@@ -148,7 +150,7 @@ class WritePath:
         value = self._codec.encode(entry.value)
         self._send(overlay.partition, key, value, partial(self._delivered, overlay, key, value, receipts, entry))
 
-    def _delivered(
+    def _delivered(  # noqa: PLR0917 -- bound with partial, once a record
         self,
         overlay: Overlay,
         key: bytes,

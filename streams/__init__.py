@@ -1,0 +1,1 @@
+"""Running code: the app, lanes, turns, providers."""

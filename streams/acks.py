@@ -22,10 +22,6 @@ class AckTracker:
         self._pending[offset] = None
         self._end = offset + 1
 
-    def skip_to(self, position: int) -> None:
-        """Note that nothing more lies before ``position`` (a hole at the end of a batch)."""
-        self._end = max(self._end, position)
-
     def ack(self, offset: int) -> None:
         """Note a record as done."""
         self._pending.pop(offset, None)

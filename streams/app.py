@@ -6,7 +6,7 @@ channels, the services' start and stop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,9 @@ def create_app(
         table_standby_replicas=0,
         worker_redirect_stdouts=False,
     )
-    table = app.Table(SESSIONS, partitions=partitions, key_type=bytes, value_type=bytes, options={"store_options": store})
+    table = app.Table(
+        SESSIONS, partitions=partitions, key_type=bytes, value_type=bytes, options={"store_options": store}
+    )
     return app, table
 
 
@@ -106,29 +108,29 @@ def bind_agents(
 ) -> None:
     """Bind the three agents, concurrency 1, names pinned; each hands its deliveries on and is done."""
 
-    def topic(name: str) -> Any:
-        return app.topic(name, key_type=bytes, value_type=bytes, acks=False, maxsize=0)
-
     def hold() -> None:
         ownership = app.barnabas.ownership
         pressure.update(ownership.consumer, draining=ownership.draining, stopped=ownership.stopped_tps())
 
-    async def messages(stream: AsyncIterator[list[Delivery]]) -> None:
-        async for deliveries in stream.noack():  # type: ignore[attr-defined]  # Faust's own stream
-            for delivery in deliveries:
-                intake.messages(delivery)
-            hold()
+    def take_messages(delivery: Delivery) -> None:
+        intake.messages(delivery)
+        hold()
 
-    async def control(stream: AsyncIterator[list[Delivery]]) -> None:
-        async for deliveries in stream.noack():  # type: ignore[attr-defined]
-            for delivery in deliveries:
-                intake.control(delivery)
+    for name, take in (
+        (names.messages, take_messages),
+        (names.control, intake.control),
+        (names.events, projector.handle),
+    ):
+        topic = app.topic(name, key_type=bytes, value_type=bytes, acks=False, maxsize=0)
+        app.agent(topic, name=f"{name}.agent")(_thin_agent(take))
 
-    async def events(stream: AsyncIterator[list[Delivery]]) -> None:
-        async for deliveries in stream.noack():  # type: ignore[attr-defined]
-            for delivery in deliveries:
-                projector.handle(delivery)
 
-    app.agent(topic(names.messages), name=f"{names.app_id}.agent.messages")(messages)
-    app.agent(topic(names.control), name=f"{names.app_id}.agent.control")(control)
-    app.agent(topic(names.events), name=f"{names.app_id}.agent.events")(events)
+def _thin_agent(take: Callable[[Delivery], None]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """Make an agent that takes each delivery at once: it never waits, and ``take`` never raises (P1, F2)."""
+
+    async def agent(stream: Any) -> None:
+        async for deliveries in stream.noack():
+            for delivery in deliveries:
+                take(delivery)
+
+    return agent

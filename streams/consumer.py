@@ -22,6 +22,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
+from schemas.errors import AssignmentError
 from streams.delivery import Admission, Cursor, Delivery, KafkaRecord
 from streams.lease import Lease
 
@@ -44,8 +45,8 @@ _TAIL_CHECK_S = 1.0
 class OwnershipListener(Protocol):
     """What hears of revoked and assigned partitions, on the event loop."""
 
-    def on_revoked(self) -> None:
-        """A rebalance began: everything may be lost."""
+    def lapse(self) -> None:
+        """The group has given our partitions away, or may have."""
 
     def on_rebalanced(self, generation: int, member_id: str, partitions: set[int]) -> None:
         """The group has settled; recovery follows."""
@@ -59,6 +60,7 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # P3
+        consumer._isolation_level = "read_committed"  # an aborted message was never accepted
         return consumer
 
     async def on_start(self) -> None:
@@ -79,7 +81,9 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit under our generation; False where the group or the broker refused (S5: never assumed)."""
         try:
-            await self._ensure_consumer().commit({aiokafka.TopicPartition(*tp): (offset, "") for tp, offset in offsets.items()})
+            await self._ensure_consumer().commit(
+                {aiokafka.TopicPartition(*tp): (offset, "") for tp, offset in offsets.items()}
+            )
         except (KafkaError, ValueError) as exc:
             logger.warning("commit refused: %s", exc)
             return False
@@ -128,7 +132,9 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
             known = committed.get(tp)
             offset = known.offset if known is not None else -1
             if 0 <= offset < earliest[tp]:
-                logger.error("%s-%d: offsets %d to %d were deleted unread", tp.topic, tp.partition, offset, earliest[tp])
+                logger.error(
+                    "%s-%d: offsets %d to %d were deleted unread", tp.topic, tp.partition, offset, earliest[tp]
+                )
             found[TP(*tp)] = max(offset, earliest[tp])
         return found
 
@@ -149,6 +155,8 @@ class SessionConsumer(FaustConsumer):
         self.held: set[TP] = set()
         self._seeks: dict[TP, int] = {}
         self._generation = -1
+        #: Counts the polls, for the watchdog.
+        self.polls = 0
         super().__init__(*args, **kwargs)
         self.wiring = cast("Any", self.app).barnabas
         self.lease: Lease = self.wiring.lease
@@ -161,11 +169,12 @@ class SessionConsumer(FaustConsumer):
     # -- Rebalance
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commit what is done (F13), tell the owner, let Faust suspend."""
+        """Commit what is done (F13) and let Faust suspend; running turns go on until it is known what is lost."""
         self.lease.joining = True
         if self.cursors:
             await self.commit_done()
-        self.wiring.ownership.on_revoked()
+        if self._generation >= 0 and not self._thread.member_id:
+            self.wiring.ownership.lapse()  # thrown out of the group: somebody else owns what we had
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -173,7 +182,11 @@ class SessionConsumer(FaustConsumer):
         self.lease.renew(self.lease.now())
         self.lease.joining = False
         self._generation = generation_id
-        self.wiring.ownership.on_rebalanced(generation_id, self._thread.member_id, assigned)
+        try:
+            self.wiring.ownership.on_rebalanced(generation_id, self._thread.member_id, assigned)
+        except AssignmentError as exc:  # aiokafka would log it and go on (R1)
+            await self.app.crash(exc)
+            raise
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def place_cursors(self, tps: set[TP], kept: set[TP]) -> None:
@@ -234,6 +247,7 @@ class SessionConsumer(FaustConsumer):
                 await asyncio.sleep(_IDLE_S)
                 continue
             generation = self._generation
+            self.polls += 1
             records = await self._thread.call_thread(
                 self._thread._fetch_records,
                 self._thread._ensure_consumer(),
@@ -243,6 +257,10 @@ class SessionConsumer(FaustConsumer):
             )
             if generation == self._generation and self.flow_active:
                 self._deliver(records)
+            else:  # fetched under another assignment; aiokafka's position has moved over them
+                for tp in map(TP._make, records):
+                    if tp in self.cursors:
+                        self.read_again(tp)
             if self.loop.time() >= next_tail_check:
                 next_tail_check = self.loop.time() + _TAIL_CHECK_S
                 self._read_missing_tails()
@@ -295,7 +313,9 @@ class SessionConsumer(FaustConsumer):
         handled = cursor.handled
         admission = cursor.admit(delivery)
         if admission is Admission.GAP:
-            logger.warning("%s-%d: records %d to %d were not delivered: read again", *delivery.tp, handled, delivery.start)
+            logger.warning(
+                "%s-%d: records %d to %d were not delivered: read again", *delivery.tp, handled, delivery.start
+            )
             self._seeks[delivery.tp] = handled
         if admission is not Admission.NEXT:
             return
@@ -315,11 +335,11 @@ class SessionConsumer(FaustConsumer):
 
     # -- Acknowledgement and commit
 
-    def ack(self, message: Any) -> bool:
+    def ack(self, _message: Any) -> bool:
         """Do nothing: a stream's word is not an acknowledgement (F1, F2, S4)."""
         return False
 
-    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002
+    async def commit(self, *_args: Any, **_kwargs: Any) -> bool:
         """Commit what is done; Faust calls this on its timer and at its end."""
         if await self.maybe_wait_for_commit_to_finish():
             return False

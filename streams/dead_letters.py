@@ -64,12 +64,12 @@ class DeadLetters:
                 self._fail(owner, record, cause, detail, acknowledge, session_id, message_id)
 
         def send() -> None:
-            if owner.is_open:
-                self._env.publisher.dead_letter(owner.number, letter, delivered)
+            # One in the log may be met before the barrier; it waits for it, as messages do.
+            owner.when_open(lambda: self._env.publisher.dead_letter(owner.number, letter, delivered))
 
         send()
 
-    def _fail(
+    def _fail(  # noqa: PLR0917
         self,
         owner: Partition,
         record: KafkaRecord,
@@ -97,5 +97,10 @@ class DeadLetters:
         def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
             if error is None:
                 acknowledge()
+            elif owner.is_open:
+                send()
 
-        self._env.publisher.token(owner.number, record.key or b"", token, delivered)
+        def send() -> None:
+            self._env.publisher.token(owner.number, record.key or b"", token, delivered)
+
+        send()

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from streams.acks import AckTracker
 
-KafkaRecord = ConsumerRecord[bytes | None, bytes | None]
+
+class KafkaRecord(Protocol):
+    """What we read of aiokafka's ``ConsumerRecord``."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 class Delivery(NamedTuple):

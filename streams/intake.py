@@ -45,9 +45,7 @@ class Intake:
         """Take a run of one partition's controls."""
         self._take(delivery, self._control)
 
-    def _take(
-        self, delivery: Delivery, handle: Callable[[Partition, KafkaRecord, Callable[[], None]], None]
-    ) -> None:
+    def _take(self, delivery: Delivery, handle: Callable[[Partition, KafkaRecord, Callable[[], None]], None]) -> None:
         owner = self._ownership.partitions.get(delivery.tp.partition)
         consumer = self._ownership.consumer
         if owner is None:
@@ -149,7 +147,7 @@ class Intake:
             else:  # sent again from the commit, in order
                 self._ownership.lost(owner.number, f"a re-routed message's delivery is unknown: {error}")
 
-        headers = [(name, value) for name, value in record.headers if name != FIRST_SEEN]
+        headers = [(name, value or b"") for name, value in record.headers if name != FIRST_SEEN]
         headers.append((FIRST_SEEN, _first_seen(record).encode()))
         target = partition_for(key, self._env.partitions)
         self._env.publisher.forward(Record(record.topic, target, key, record.value, headers, delivered))
@@ -170,7 +168,9 @@ def _key_of(record: KafkaRecord) -> bytes:
     if not key:
         raise InvalidMessageError("missing_key", "the record has no key; the key is the session id")
     if len(key) > _MAX_KEY_BYTES or key.startswith(b"\x00"):
-        raise InvalidMessageError("invalid_key", f"a key has at most {_MAX_KEY_BYTES} bytes and begins with no zero byte")
+        raise InvalidMessageError(
+            "invalid_key", f"a key has at most {_MAX_KEY_BYTES} bytes and begins with no zero byte"
+        )
     try:
         key.decode()
     except UnicodeDecodeError:

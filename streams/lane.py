@@ -14,9 +14,7 @@ class Lane:
 
     __slots__ = ("_decide", "_on_empty", "head", "task", "waiting")
 
-    def __init__(
-        self, decide: Callable[[Incoming], Awaitable[None]], on_empty: Callable[[], None]
-    ) -> None:
+    def __init__(self, decide: Callable[[Incoming], Awaitable[None]], on_empty: Callable[[], None]) -> None:
         self._decide = decide
         self._on_empty = on_empty
         self.waiting: deque[Incoming] = deque()

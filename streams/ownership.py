@@ -34,6 +34,8 @@ class Ownership:
         #: Owned, and not kept over the last rebalance: to be recovered.
         self.fresh: set[int] = set()
         self.generation = -1
+        #: Whether the last assignment is recovered.
+        self.is_settled = False
         #: Messages are no longer taken: the worker is on its way out.
         self.draining = False
         self._member_id = ""
@@ -68,9 +70,6 @@ class Ownership:
 
     # -- Rebalance
 
-    def on_revoked(self) -> None:
-        """Let running turns run: only what is really lost is cancelled, on assignment."""
-
     def on_rebalanced(self, generation: int, member_id: str, assigned: set[TP]) -> None:
         """Keep what stayed ours without a gap; drop everything else of the last generation (B2).
 
@@ -84,7 +83,7 @@ class Ownership:
             if number not in kept:
                 self._drop(number)
         self.owned, self.fresh = owned, owned - kept
-        self.generation, self._member_id = generation, member_id
+        self.generation, self._member_id, self.is_settled = generation, member_id, False
         for number in kept:
             self.partitions[number].generation = generation
         logger.info("generation %d: owns %d partitions, %d kept", generation, len(owned), len(kept))
@@ -133,6 +132,7 @@ class Ownership:
 
     def open(self) -> None:
         """Fetching goes on: append our openings."""
+        self.is_settled = True
         for number, partition in self.partitions.items():
             if partition.phase is not Phase.CLOSED:
                 continue
@@ -156,6 +156,7 @@ class Ownership:
         """The lease is over: write nothing until a heartbeat succeeds or the group settles anew (R2)."""
         for number in [*self.partitions]:
             self.lost(number, "the lease is over")
+        self.env.publisher.purge()
 
     def _reclaim_soon(self, number: int) -> None:
         running = self._reclaims.pop(number, None)
@@ -165,13 +166,14 @@ class Ownership:
 
     async def _reclaim(self, number: int, partition: Partition) -> None:
         events = TP(self.env.names.events, number)
-        while self.env.lease.is_over or not await self.consumer.proves_ownership(events):
+        while self.env.lease.is_over or not await self.consumer.proves_ownership(events):  # noqa: ASYNC110 -- asks again
             await asyncio.sleep(_RECLAIM_PAUSE_S)
         if self.partitions.get(number) is not partition or partition.phase is not Phase.CLOSED:
             return
         for topic in (self.env.names.messages, self.env.names.control):
             tp = TP(topic, number)
             self.consumer.restart_from(tp, self.consumer.cursors[tp].acks.watermark)
+        partition.discard_held()
         partition.open()
 
     def close(self) -> None:

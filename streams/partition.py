@@ -12,11 +12,12 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from enum import Enum, auto
+from functools import partial
 from typing import Any, NamedTuple
 
 from schemas.attempt import Attempt
 from schemas.controls import CancelTurn, Control
-from schemas.errors import BarnabasError, DeliveryUnknownError, PartitionClosedError
+from schemas.errors import DeliveryUnknownError, PartitionClosedError
 from schemas.events import Outcome, PartitionOpened, SessionEvent
 from schemas.ids import turn_id_for
 from schemas.session import Session
@@ -157,6 +158,10 @@ class Partition:
         else:
             self._held.append(begin)
 
+    def discard_held(self) -> None:
+        """Forget what came behind a lost epoch: it is read again, behind what came before it."""
+        self._held.clear()
+
     def offer(self, incoming: Incoming) -> None:
         """Put a message into its session's lane."""
         early = self._early_cancels.pop((incoming.key, incoming.message_id), None) or self._early_cancels.pop(
@@ -165,11 +170,14 @@ class Partition:
         lane = self._lanes.get(incoming.key)
         if lane is None:
             key = incoming.key
-            lane = self._lanes[key] = Lane(self._decide, lambda: self._lanes.pop(key, None))
+            lane = self._lanes[key] = Lane(self._decide, partial(self._lane_empty, key))
         lane.offer(incoming)
         if early is not None:
             early.timer.cancel()
             self._cancel(lane, incoming, early.reason, early.acknowledge)
+
+    def _lane_empty(self, key: bytes) -> None:
+        self._lanes.pop(key, None)
 
     def control(self, key: bytes, control: Control, acknowledge: Receipt) -> None:
         """Carry out a control; acknowledged when what it asked for is in the log, or was already."""
@@ -240,9 +248,6 @@ class Partition:
         except (DeliveryUnknownError, PartitionClosedError) as exc:
             if self.phase is Phase.OPEN:
                 self._on_lost(self.number, str(exc))
-        except BarnabasError as exc:
-            logger.error("partition %d: %s", self.number, exc)
-            self._on_lost(self.number, str(exc))
         except Exception as exc:
             logger.exception("partition %d: a lane failed", self.number)
             self._on_lost(self.number, repr(exc))
@@ -252,6 +257,7 @@ class Partition:
         decision = next((d for d in reversed(session.recent) if d.message_id == incoming.message_id), None)
         if decision is None or decision.outcome not in _KINDS:
             self.when_confirmed(incoming.key, incoming.acknowledge)
+            self.env.write_path.flush(self.number)  # outside the projector's batch, nobody else does
             return
         answer = next(
             (entry.text for entry in reversed(session.memory)
@@ -269,6 +275,11 @@ class Partition:
         def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
             if error is None:
                 receipt()
+            elif self.is_open:
+                send()  # a terminal token twice is harmless, none is not
+
+        def send() -> None:
+            self.env.publisher.token(self.number, incoming.key, token, delivered, incoming.traceparent)
 
         kind = _KINDS[decision.outcome]
         token = terminal_token(
@@ -281,8 +292,9 @@ class Partition:
             cause=decision.cause if kind is TokenKind.FAILED else None,
             detail=decision.cause,
         )
-        self.env.publisher.token(self.number, incoming.key, token, delivered, incoming.traceparent)
+        send()
         self.when_confirmed(incoming.key, receipt)
+        self.env.write_path.flush(self.number)
 
     def dead_letter_attempt(self) -> Attempt:
         """The attempt under which a dead letter's ``failed`` token is sent."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -18,6 +16,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaError, Message, Producer
 
 from schemas.errors import DeliveryUnknownError
+from topics.catalog import MAX_RECORD_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +28,10 @@ LOAD_RECORDS: Final = 24
 
 #: After this long without a confirmation a delivery is unknown. Long enough for a broker's restart.
 DELIVERY_TIMEOUT_S: Final = 60.0
+
+#: How often deliveries are asked for while some are due. The client has no wake-up for a foreign event loop, and a
+#: thread of its own would fight the loop for the interpreter: 10 % of the worker's time (py-spy).
+POLL_S: Final = 0.001
 
 #: How long librdkafka waits to batch what one burst hands over, in ms; far below a fetch's round trip.
 LINGER_MS: Final = 0.5
@@ -64,9 +67,10 @@ class RecordProducer:
                 "queue.buffering.max.messages": 200_000,
                 "queue.buffering.max.kbytes": 512 * 1024,
                 "socket.nagle.disable": True,
-                "message.max.bytes": 4 * 1024 * 1024,
+                "message.max.bytes": MAX_RECORD_BYTES,
                 **client_config,
-            }
+            },
+            logger=logging.getLogger("librdkafka"),
         )
         self._gathered: deque[Record] = deque()
         self._flush_timer: asyncio.Handle | None = None
@@ -74,11 +78,8 @@ class RecordProducer:
         #: Records of the running window and of the one before it: the load.
         self._window_began = 0.0
         self._recent = self._before = 0
-        self._reports: deque[tuple[OnDelivery, KafkaError | None, int]] = deque()
-        self._reporting = False
-        self._closed = threading.Event()
-        self._poller = threading.Thread(target=self._poll, name="barnabas-deliveries", daemon=True)
-        self._poller.start()
+        self._poll_timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     # -- Sending (event loop)
 
@@ -88,7 +89,7 @@ class RecordProducer:
         Raises:
             DeliveryUnknownError: The producer is closed.
         """
-        if self._closed.is_set():
+        if self._is_closed:
             msg = "the producer is closed"
             raise DeliveryUnknownError(msg)
         self._gathered.append(record)
@@ -126,50 +127,40 @@ class RecordProducer:
                 )
             except BufferError:  # F21: full means wait, not drop
                 self._flush_timer = self._loop.call_later(GATHER_S, self._flush)
-                return
+                break
             except Exception as exc:  # noqa: BLE001 -- a record that cannot be queued is reported, not raised
-                logger.error("record for %s-%d refused: %s", record.topic, record.partition, exc)
+                logger.error("record for %s-%d refused: %s", record.topic, record.partition, exc)  # noqa: TRY400
                 if record.on_delivery is not None:
                     record.on_delivery(DeliveryUnknownError(str(exc)), -1)
             gathered.popleft()
+        self._poll()
 
-    # -- Deliveries (poller thread → event loop)
+    # -- Deliveries
 
-    def _report_to(self, on_delivery: OnDelivery | None) -> Callable[[KafkaError | None, Message], None] | None:
+    @staticmethod
+    def _report_to(on_delivery: OnDelivery | None) -> Callable[[KafkaError | None, Message], None] | None:
         if on_delivery is None:
             return None
-        append = self._reports.append
 
         def report(error: KafkaError | None, message: Message) -> None:
-            append((on_delivery, error, message.offset()))
-
-        return report
-
-    def _poll(self) -> None:
-        poll, reports = self._producer.poll, self._reports
-        while not self._closed.is_set():
-            poll(0.1)
-            # poll() returns at the first report: take along what came with it.
-            poll(0)
-            if reports and not self._reporting:
-                self._reporting = True
-                try:
-                    self._loop.call_soon_threadsafe(self._deliver)
-                except RuntimeError:  # the loop is closed
-                    return
-
-    def _deliver(self) -> None:
-        self._reporting = False
-        reports = self._reports
-        while reports:
-            on_delivery, error, offset = reports.popleft()
             try:
                 if error is None:
-                    on_delivery(None, offset)
+                    on_delivery(None, message.offset())
                 else:
                     on_delivery(DeliveryUnknownError(str(error)), -1)
             except Exception:
                 logger.exception("a delivery callback raised")
+
+        return report
+
+    def _poll(self) -> None:
+        """Serve what is due, and come back while something is."""
+        if self._poll_timer is not None:
+            self._poll_timer.cancel()
+            self._poll_timer = None
+        self._producer.poll(0)
+        if self._gathered or len(self._producer):
+            self._poll_timer = self._loop.call_later(POLL_S, self._poll)
 
     # -- Ending
 
@@ -183,16 +174,16 @@ class RecordProducer:
 
     async def flush(self, timeout_s: float) -> int:
         """Wait until all is confirmed, at most ``timeout_s``; returns how many records are left."""
-        end = time.monotonic() + timeout_s
-        while self.backlog and time.monotonic() < end:
+        end = self._loop.time() + timeout_s
+        while self.backlog and self._loop.time() < end:
             if self._gathered and self._flush_timer is None:
                 self._flush()
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(POLL_S)
         return self.backlog
 
     async def close(self, timeout_s: float = 5.0) -> None:
-        """Flush, then end the poller thread."""
+        """Flush and take no more."""
+        self._is_closed = True
         await self.flush(timeout_s)
-        self._closed.set()
-        await asyncio.to_thread(self._poller.join, 2.0)
-        self._deliver()
+        if self._poll_timer is not None:
+            self._poll_timer.cancel()

@@ -18,9 +18,7 @@ from topics.names import TopicNames
 class Publisher:
     """What a partition's owner writes. ``send`` order is log order within a partition."""
 
-    def __init__(
-        self, producer: RecordProducer, codec: Codec, names: TopicNames, lease: Lease, *, source: str
-    ) -> None:
+    def __init__(self, producer: RecordProducer, codec: Codec, names: TopicNames, lease: Lease, *, source: str) -> None:
         """Take the collaborators; ``source`` is the CloudEvents source, such as ``/barnabas/worker-1``."""
         self._lease = lease
         self._producer = producer
@@ -57,7 +55,11 @@ class Publisher:
         """Write a record as it is: a message on its way to the right partition."""
         self._write(record)
 
-    def _send(
+    def purge(self) -> None:
+        """Drop what is queued and was not sent (R2)."""
+        self._producer.purge()
+
+    def _send(  # noqa: PLR0917 -- the hot path, private
         self,
         topic: str,
         partition: int,

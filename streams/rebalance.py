@@ -44,16 +44,14 @@ class Rebalance(Service):
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Nothing to flush: recovery has no buffers."""
 
-    async def on_rebalance(
-        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
-    ) -> None:
+    def begin(self) -> None:
         """Have the new generation recovered."""
         self._wanted.set()
 
-    @Service.task
+    @Service.task  # type: ignore[untyped-decorator]  # mode has no types
     async def _run(self) -> None:
         while not self.should_stop:
-            if await self.wait_for_stopped(self._wanted):  # type: ignore[arg-type]  # mode's own Event type
+            if await self.wait_for_stopped(self._wanted):
                 return
             self._wanted.clear()
             settling = asyncio.ensure_future(self._settle())
@@ -92,21 +90,21 @@ class Rebalance(Service):
 class SessionTableManager(TableManager):
     """Faust's table manager with our recovery, and without its fixed second of sleep (R3)."""
 
+    _rebalance: Rebalance | None = None
+
     @property
-    def recovery(self) -> Rebalance:  # type: ignore[override]
+    def recovery(self) -> Rebalance:
         """Our recovery service."""
-        if self._recovery is None:
-            self._recovery = Rebalance(self.app, beacon=self.beacon, loop=self.loop)
-        return self._recovery
+        if self._rebalance is None:
+            self._rebalance = self._recovery = Rebalance(self.app, beacon=self.beacon, loop=self.loop)
+        return self._rebalance
 
     async def on_start(self) -> None:
         """Register the changelog and start recovery at once."""
         await self._update_channels()
         await self.recovery.start()
 
-    async def on_rebalance(
-        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
-    ) -> None:
+    async def on_rebalance(self, *_assigned: set[TP], **_kwargs: int) -> None:
         """Have the new generation recovered."""
         self._recovery_started.set()
-        await self.recovery.on_rebalance(assigned, revoked, newly_assigned, generation_id)
+        self.recovery.begin()

@@ -81,7 +81,7 @@ class Turn:
         self.clock.enter(Stage.RECORD)
         session = await self._record(outcome)
         self.clock.enter(None)
-        logger.debug("turn %s of session %s: %s", self.incoming.turn_id, self.incoming.session_id, type(outcome).__name__)
+        logger.debug("turn %s: %s, %s", self.incoming.turn_id, type(outcome).__name__, self.clock.seconds)
         if isinstance(outcome, TurnCompleted) and self._agent.evaluators:
             self._partition.spawn(self._evaluate(session, outcome))
 

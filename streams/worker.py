@@ -8,13 +8,13 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from schemas.errors import BarnabasError, StoreError
+from schemas.errors import BarnabasError, StoreError, WorkerStuckError
 from schemas.serdes import Codec
 from state.changelog import ChangelogReader
 from state.options import StoreOptions
@@ -35,6 +35,7 @@ from streams.pressure import BackPressure
 from streams.producer import RecordProducer
 from streams.projector import Projector
 from streams.publisher import Publisher
+from streams.watchdog import Watchdog
 from topics.names import TopicNames
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,9 @@ class DataFolder:
 class Worker:
     """Runs until a signal, a crash, or :meth:`stop`."""
 
-    def __init__(self, options: WorkerOptions, agents: Agents, *, on_ready: Callable[[Worker], None] | None = None) -> None:
+    def __init__(
+        self, options: WorkerOptions, agents: Agents, *, on_ready: Callable[[Worker], None] | None = None
+    ) -> None:
         """Take the options; ``on_ready`` is called once partitions are recovered and models are warm."""
         self.options = options
         self.names = TopicNames(options.prefix)
@@ -132,9 +135,11 @@ class Worker:
             await self._agents.warm()
             await self._until_stopped(self.app.start())
             if not self._stop.is_set() and not self.app.crashed:
+                await self._until_stopped(self._opened())
+            if not self._stop.is_set() and not self.app.crashed:
                 if self._on_ready is not None:
                     self._on_ready(self)
-                await self._until_stopped(self._crashed())
+                await self._until_stopped(self._ended())
         finally:
             await self._end(watch, producer)
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -166,9 +171,7 @@ class Worker:
         )
         reader = ChangelogReader(names.changelog, client_config)
         repair = Repair(reader)
-        write_path = WritePath(
-            table.store, ValueCodec(codec), publisher.changelog, on_foreign_record=repair.hole_found
-        )
+        write_path = WritePath(table.store, ValueCodec(codec), publisher.changelog, on_foreign_record=repair.hole_found)
         repair.attach(write_path)
         env = Environment(
             worker=self.name,
@@ -202,8 +205,8 @@ class Worker:
 
     # -- Running
 
-    async def _until_stopped(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    async def _until_stopped(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
         stop = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -217,14 +220,30 @@ class Worker:
         if self.app.crashed:
             self._failure = self.app.crash_reason or self._failure
 
-    async def _crashed(self) -> None:
-        while not self.app.crashed and not self.app.should_stop:
-            await asyncio.sleep(_WATCH_S)
+    async def _opened(self) -> None:
+        """Wait until every owned partition is behind its barrier."""
+        ownership = self.ownership
+        while not ownership.is_settled or not all(p.is_open for p in ownership.partitions.values()):
+            await asyncio.sleep(_WATCH_S / 5)
+
+    async def _ended(self) -> None:
+        """Wait for Faust to end by itself, which is a failure."""
+        ends = [asyncio.create_task(event.wait()) for event in (self.app._crashed, self.app._stopped)]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
 
     async def _watch(self) -> None:
-        """Release back-pressure, and notice when the lease is over."""
+        """Release back-pressure, notice when the lease is over, end when nothing moves any more."""
+        watchdog = Watchdog(self.env, self.ownership)
         while True:
             await asyncio.sleep(_WATCH_S)
+            stuck = watchdog.stuck() if not self.ownership.draining else None
+            if stuck is not None and self._failure is None:
+                self._failure = WorkerStuckError(f"{stuck}; the worker ends so that another can go on")
+                self._stop.set()
             if self.env.lease.is_over:
                 self.ownership.lapse()
             if self.app._consumer is not None:
@@ -243,7 +262,7 @@ class Worker:
         if self._failure is None:
             self.env.write_path.flush_all()
             await producer.flush(5.0)
-            await asyncio.sleep(0)
+            await self._acknowledged()
         for partition in self.ownership.partitions.values():
             partition.close()
         with suppress(Exception):
@@ -256,7 +275,16 @@ class Worker:
 
     async def _drain(self) -> None:
         deadline = asyncio.get_running_loop().time() + self.options.limits.drain_timeout_s
-        while self.ownership.busy and asyncio.get_running_loop().time() < deadline:
+        while self.ownership.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 -- nothing to signal
             await asyncio.sleep(_WATCH_S)
         if self.ownership.busy:
             logger.warning("%d messages are left to the next owner", self.ownership.busy)
+
+    async def _acknowledged(self) -> None:
+        """Give the last receipts a moment, so that what is done is committed."""
+        deadline = asyncio.get_running_loop().time() + 1.0
+        cursors = self.ownership.consumer.cursors if self.app._consumer is not None else {}
+        while any(cursor.acks.pending for cursor in cursors.values()):
+            if asyncio.get_running_loop().time() > deadline:
+                return
+            await asyncio.sleep(0.01)

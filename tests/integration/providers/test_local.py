@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil  # type: ignore[import-untyped] # the stubs are not worth a dependency
@@ -44,6 +45,27 @@ async def test_warm_many_at_once_loads_once(provider: LocalProvider) -> None:
     server = provider._server
     await provider.warm()
     assert provider._server is server
+
+
+async def test_warm_has_answered_before_it_returns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A server that never answered may not be freed: on busy cores its destructor hangs, with the GIL."""
+    answered: list[int] = []
+
+    class FakeServer:
+        def __init__(self, params: object) -> None:
+            pass
+
+        def handle_chat_completions(self, prompt: dict[str, Any], callback: object) -> None:
+            answered.append(prompt["max_tokens"])
+
+    def params() -> SimpleNamespace:
+        return SimpleNamespace(model=SimpleNamespace(), cpuparams=SimpleNamespace(), cpuparams_batch=SimpleNamespace())
+
+    monkeypatch.setitem(sys.modules, "xllamacpp", SimpleNamespace(CommonParams=params, Server=FakeServer))
+    provider = LocalProvider(weights=tmp_path)
+    await provider.warm()
+    assert answered == [1]
+    await provider.close()
 
 
 async def test_warm_is_silent_and_listens_on_nothing(

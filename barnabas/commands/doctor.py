@@ -1,0 +1,131 @@
+"""``barnabas doctor``: does the table equal the fold of the log?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from barnabas.commands import context
+from barnabas.commands.context import Json, SessionOption, TenantOption
+
+if TYPE_CHECKING:
+    from state.audit import AuditReport, RebuildReport
+
+_SHOWN = 20
+_WHAT_TO_DO = (
+    "what is missing or stale in the changelog is written back by: barnabas doctor --rebuild; "
+    "a wrong local table is made anew: stop its worker and remove its folder below data_dir/workers"
+)
+
+
+def doctor(
+    session: SessionOption = None,
+    tenant: TenantOption = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="This partition alone.")] = None,
+    *,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="First write the log's fold back to the changelog.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare log, changelog, local tables and outcomes; exit code 1 where something differs.
+
+    Example: barnabas doctor --json
+    """
+    from confluent_kafka import KafkaException
+
+    from barnabas.commands.reading import codec_for
+    from schemas.errors import BrokerError, SettingsError
+    from state.audit import audit
+    from state.audit import rebuild as write_back
+    from topics.partitioner import session_key
+
+    settings = context.settings()
+    if partition is not None and partition >= settings.partitions:
+        raise SettingsError(f"--partition: {partition} is impossible; there are 0 to {settings.partitions - 1}")
+    servers, codec, names = context.bootstrap_servers(settings), codec_for(settings), settings.names
+    key = session_key(session, tenant).decode() if session is not None else None
+    try:
+        if rebuild:
+            numbers = None if partition is None else [partition]
+            with _progress("rebuilding", is_shown=not as_json) as report:
+                rebuilt = write_back(
+                    servers,
+                    names,
+                    client_config=settings.kafka,
+                    codec=codec,
+                    partitions=numbers,
+                    session=key,
+                    on_progress=report,
+                )
+            _show_rebuild(rebuilt, as_json=as_json)
+        with _progress("reading", is_shown=not as_json) as report:
+            found = audit(
+                servers,
+                names,
+                client_config=settings.kafka,
+                codec=codec,
+                data_dir=settings.data_dir,
+                session=key,
+                partition=partition,
+                on_progress=report,
+            )
+    except KafkaException as error:
+        raise BrokerError(f"Kafka at {servers}: {error.args[0].str()}; is it running?") from error
+    if as_json:
+        context.print_json({"event": "audit", **found.as_dict()})
+    else:
+        _show(found)
+    if not found.is_clean:
+        raise typer.Exit(1)
+
+
+def _show(report: AuditReport) -> None:
+    typer.echo(
+        f"{report.sessions} sessions, {report.values} values, {report.events} events, {report.messages} messages, "
+        f"{report.tables} local tables in {report.partitions} partitions, {report.seconds:.1f} s"
+    )
+    if report.lag:
+        typer.echo(f"not yet acknowledged: {report.lag_events} events, {report.lag_messages} messages")
+    if report.undecodable:
+        typer.echo(f"{report.undecodable} records of the log are none of ours; readers skip them")
+    for reason, count in report.unverifiable.items():
+        typer.echo(f"unverifiable: {count} ({reason})")
+    for finding in report.findings[:_SHOWN]:
+        place = f"partition {finding.partition}" + (f" offset {finding.offset}" if finding.offset is not None else "")
+        typer.echo(f"{finding.kind}: {place} session {finding.session or '-'}: {finding.detail}")
+    if report.is_clean:
+        typer.secho("clean: table, changelog and fold of the log are the same", fg=typer.colors.GREEN)
+        return
+    total = sum(report.counts.values())
+    if total > _SHOWN:
+        typer.echo(f"and {total - _SHOWN} more; --json lists them")
+    counts = ", ".join(f"{kind} {count}" for kind, count in report.counts.items())
+    typer.secho(f"{total} findings: {counts}; {_WHAT_TO_DO}", fg=typer.colors.RED)
+
+
+def _show_rebuild(report: RebuildReport, *, as_json: bool) -> None:
+    if as_json:
+        context.print_json({"event": "rebuild", **report.as_dict()})
+        return
+    typer.echo(f"rebuilt: {report.sessions} sessions folded, {report.written} values written, {report.seconds:.1f} s")
+    for reason, count in report.skipped.items():
+        typer.echo(f"skipped: {count} ({reason})")
+
+
+@contextmanager
+def _progress(text: str, *, is_shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar on a terminal's stderr; hand out what moves it."""
+    if not is_shown or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda read, total: bar.update(task, completed=read, total=max(read, total))

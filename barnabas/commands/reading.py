@@ -1,0 +1,69 @@
+"""What reading commands share: a reader of a deployment's topic, and how records are shown."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from barnabas.commands import context
+from barnabas.reader import ReadRecord, Start, TopicReader
+from schemas.errors import SettingsError
+from schemas.serdes import Codec
+from topics.partitioner import partition_for, session_key
+
+if TYPE_CHECKING:
+    from barnabas.settings import Settings
+
+_LONGEST = 160
+
+
+def open_reader(
+    settings: Settings, topic: str, *, start: Start, session: str | None = None, tenant: str | None = None
+) -> TopicReader:
+    """Read all of a topic, or a session's partition of it.
+
+    Raises:
+        BrokerError: Kafka does not answer, or the topic does not exist.
+        SettingsError: The topic has another number of partitions.
+    """
+    servers = context.bootstrap_servers(settings)
+    partitions = None
+    if session is not None:
+        partitions = (partition_for(session_key(session, tenant), settings.partitions),)
+    reader = TopicReader(servers, topic, start=start, partitions=partitions, client_config=settings.kafka)
+    if reader.count != settings.partitions:
+        reader.close()
+        raise SettingsError(f"partitions: {settings.partitions}, but {topic} has {reader.count}; set it to that number")
+    return reader
+
+
+def codec_for(settings: Settings) -> Codec:
+    """Return the codec of the deployment."""
+    return Codec(registry_url=settings.schema_registry_url)
+
+
+def print_record(record: ReadRecord, decoded: msgspec.Struct) -> None:
+    """Print a record as one line of JSON: its place, then its fields."""
+    place = {"partition": record.partition, "offset": record.offset, "timestamp_ms": record.timestamp_ms}
+    sys.stdout.write(msgspec.json.encode({**place, **msgspec.json.decode(Codec.to_json(decoded))}).decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_line(record: ReadRecord, name: str, session: str | None, *details: tuple[str, Any]) -> None:
+    """Print a record as one line for people."""
+    clock = time.strftime("%H:%M:%S", time.localtime(record.timestamp_ms / 1000))
+    place = f"{record.partition}@{record.offset}"
+    fields = " ".join(f"{label}={_short(value)}" for label, value in details if value not in (None, ""))
+    sys.stdout.write(f"{clock}.{record.timestamp_ms % 1000:03d} {place:>9} {name:<15} {session or '-'} {fields}\n")
+    sys.stdout.flush()
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    text = " ".join(value.split(" ")).replace("\n", "\\n")
+    shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return f'"{shown}"' if " " in shown or not shown.strip() else shown

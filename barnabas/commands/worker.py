@@ -1,0 +1,121 @@
+"""``barnabas worker``: one worker in this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from barnabas.commands import context
+from barnabas.commands.context import Json
+
+if TYPE_CHECKING:
+    from barnabas.settings import Settings
+    from streams.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+_TRY_S = 10.0
+
+
+def worker(
+    name: Annotated[str, typer.Option(help="Its name and data folder; else the first free worker-N.")] = "",
+    *,
+    as_json: Json = False,
+) -> None:
+    """Run a worker until SIGTERM or Ctrl-C; topics that are missing are made first.
+
+    Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 BARNABAS_MODEL=echo barnabas worker --json
+    """
+    settings = context.settings()
+    from barnabas.composition import build_agents, worker_options
+    from barnabas.logs import configure_logging
+
+    configure_logging(settings.log_level, debug=context.debug)
+    signal.signal(signal.SIGTERM, _exit)
+    agents = build_agents(settings)
+    servers = context.bootstrap_servers(settings)
+    _ensure_topics(settings, servers)
+    from streams.worker import Worker
+
+    options = worker_options(settings, servers, name=name)
+
+    def ready(running: Worker) -> None:
+        if as_json:
+            context.print_json(
+                {
+                    "event": "ready",
+                    "worker": running.name,
+                    "pid": os.getpid(),
+                    "data_dir": str(settings.data_dir),
+                    "bootstrap_servers": servers,
+                }
+            )
+        else:
+            context.say(f"worker {running.name} is ready: {servers}, topics {settings.prefix}.*, Ctrl-C ends it")
+
+    async def run() -> int:
+        return await Worker(options, agents, on_ready=ready).run()
+
+    sys.exit(_run(run))
+
+
+def _run(main: Callable[[], Coroutine[None, None, int]]) -> int:
+    import asyncio
+
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def _ensure_topics(settings: Settings, servers: str) -> None:
+    """Wait for Kafka, and for its topics to be there.
+
+    Raises:
+        TopicMismatchError: They do not fit this deployment.
+    """
+    from barnabas.composition import topic_specs
+    from schemas.errors import BrokerError
+    from topics.admin import ensure_topics
+
+    while True:
+        try:
+            _interruptibly(
+                lambda: ensure_topics(servers, topic_specs(settings), client_config=settings.kafka, timeout_s=_TRY_S)
+            )
+        except BrokerError as error:
+            logger.warning("%s Trying again.", error)
+            threading.Event().wait(_RETRY_S)
+        else:
+            return
+
+
+def _interruptibly(work: Callable[[], object]) -> None:
+    """Run a blocking call of librdkafka, which hears no signals, so that a signal ends the process at once."""
+    failure: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - handed on
+            failure.append(error)
+        done.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    done.wait()
+    if failure:
+        raise failure[0]
+
+
+def _exit(_signum: int, _frame: object) -> NoReturn:
+    """End before the worker runs: there is nothing to finish."""
+    os._exit(0)

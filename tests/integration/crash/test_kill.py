@@ -1,0 +1,48 @@
+"""SIGKILL of workers: nothing lost, nothing answered twice, only what was cut off is called again."""
+
+import pytest
+
+from tests.support.deployment import SESSION_TIMEOUT_S, Deployment, Load
+
+pytestmark = pytest.mark.crash
+
+
+def test_kill_in_mid_turn_same_worker_restarts_turns_continue(deployment: Deployment) -> None:
+    """40 slow turns are cut off by a SIGKILL; the worker, restarted on its disk, answers all, each in a new attempt.
+
+    Fails with ``ack_at_once`` switched off... on (messages acknowledged when taken are lost).
+    """
+    worker = deployment.start("w1")
+    worker.wait_ready()
+    for number in range(40):
+        deployment.publish(f"s{number}", f"slow {number}")
+        deployment.publish(f"s{number}", f"fast {number}")
+    deployment.flush()
+    deployment.wait(lambda: len(deployment.log().starts) >= 40, "40 turns run")
+    deployment.kill(worker)
+    again = deployment.start("w1")
+    deployment.wait_answered(SESSION_TIMEOUT_S + 25)
+    deployment.wait_committed()
+    assert again.stop() == 0
+    report = deployment.check()
+    assert report.cut_off == 40
+    assert report.messages == 80
+
+
+def test_kill_one_of_two_under_load_the_other_takes_over(deployment: Deployment) -> None:
+    """One of two workers is killed under 150 messages/s; the other carries on after the session time-out."""
+    first, second = deployment.start("w1"), deployment.start("w2")
+    first.wait_ready()
+    second.wait_ready()
+    deployment.wait(lambda: len(deployment.log().openings) == deployment.partitions, "all partitions open")
+    with Load(deployment, rate=150, sessions=300) as load:
+        deployment.wait(lambda: len(deployment.log().outcomes) > 200, "turns on both workers")
+        deployment.kill(first)
+        openings = sum(deployment.log().openings.values())
+        deployment.wait(lambda: sum(deployment.log().openings.values()) > openings, "the other worker took over")
+        more = load.sent + 150
+        deployment.wait(lambda: load.sent > more, "a second of load on the survivor")
+    deployment.wait_answered()
+    deployment.wait_committed()
+    assert second.stop() == 0
+    deployment.check()

@@ -1,0 +1,290 @@
+"""The independent checker: reads a deployment's topics itself after a run, and says every promise that was broken.
+
+It shares the wire types and the codec with the product, and nothing else: the epoch rule and fold rules 1 to 4 of the
+design are written here a second time, in a few lines, with no bound on what they remember.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.attempt import Attempt
+from schemas.events import (
+    LogEvent,
+    MemoryCompacted,
+    PartitionOpened,
+    StepCompleted,
+    ToolCalled,
+    ToolReturned,
+    TurnCompleted,
+    TurnStarted,
+)
+from schemas.ids import turn_id_for
+from schemas.serdes import Codec
+from schemas.tokens import TERMINAL_KINDS, Token, TokenKind
+from streams.providers.scripted import ScriptedCall
+from tests.support.topic_reader import Read
+
+_NEED_START = (StepCompleted, ToolCalled, ToolReturned, TurnCompleted)
+
+#: A worker that was killed may have begun a call whose first records never left it: so long before its end, in s.
+_LAST_MOMENT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A message that the broker has confirmed to its publisher."""
+
+    session_id: str
+    message_id: str
+    text: str
+    partition: int
+    offset: int
+
+    @property
+    def turn_id(self) -> str:
+        """The turn that answers it."""
+        return turn_id_for(self.session_id, self.message_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An outcome that counts, and where it lies."""
+
+    event: Any
+    partition: int
+    offset: int
+
+
+class LogFold:
+    """The log's own verdict, partition by partition."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[int, int] = {}
+        self.outcomes: dict[str, Accepted] = {}
+        self.starts: dict[str, list[Attempt]] = defaultdict(list)
+        #: Offset of each session's last event that counts; a compaction may be without effect and is left out.
+        self.last_offset: dict[str, int] = {}
+        self.rejected: Counter[str] = Counter()
+        self.openings: Counter[int] = Counter()
+        self._seen: set[str] = set()
+
+    def feed(self, partition: int, offset: int, event: LogEvent) -> None:
+        """Fold one record, in log order of its partition."""
+        if isinstance(event, PartitionOpened):
+            self.epochs[partition] = offset
+            self.openings[partition] += 1
+            return
+        turn_id = event.turn_id
+        if event.attempt.epoch != self.epochs.get(partition, -1):
+            self.rejected["1: another epoch"] += 1
+        elif turn_id in self.outcomes:
+            self.rejected["2: decided already"] += 1
+        elif event.event_id in self._seen:
+            self.rejected["3: repeated"] += 1
+        elif isinstance(event, _NEED_START) and event.attempt not in self.starts[turn_id][-1:]:
+            self.rejected["4: no start"] += 1
+        else:
+            self._seen.add(event.event_id)
+            if isinstance(event, TurnStarted):
+                self.starts[turn_id].append(event.attempt)
+            elif hasattr(event, "decided_upto"):
+                self.outcomes[turn_id] = Accepted(event, partition, offset)
+            if not isinstance(event, MemoryCompacted):
+                self.last_offset[event.session_id] = offset
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a reader of ``tokens`` holds of one turn: the highest attempt, nothing of the lower ones."""
+
+    attempt: Attempt = field(default_factory=lambda: Attempt(-1, -1))
+    next_index: int = 0
+    pieces: list[str] = field(default_factory=list)
+    terminal: Token | None = None
+    attempts: set[Attempt] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+
+    def feed(self, token: Token) -> None:
+        """Read one record, in partition order."""
+        self.attempts.add(token.attempt)
+        if token.attempt < self.attempt:
+            return
+        if token.attempt > self.attempt:
+            if self.terminal is not None:
+                self.faults.append(f"attempt {token.attempt} begins behind the terminal token of {self.attempt}")
+            if token.index and token.kind not in TERMINAL_KINDS:
+                self.faults.append(f"attempt {token.attempt} begins at index {token.index}")
+            self.attempt, self.next_index, self.pieces = token.attempt, 0, []
+        if token.kind in TERMINAL_KINDS:
+            if self.terminal is None:
+                self.terminal = token
+            elif token.kind is not self.terminal.kind:
+                self.faults.append(f"terminal {token.kind} behind terminal {self.terminal.kind}")
+            return
+        if token.index != self.next_index:
+            self.faults.append(f"index {token.index} where {self.next_index} comes next, in attempt {token.attempt}")
+        self.next_index = token.index + 1
+        if token.kind is TokenKind.DELTA:
+            if self.terminal is not None:
+                self.faults.append("a delta behind the terminal token")
+            self.pieces.append(token.text or "")
+
+
+@dataclass
+class Report:
+    """What was found; ``faults`` is empty when every promise was kept."""
+
+    faults: list[str] = field(default_factory=list)
+    messages: int = 0
+    cut_off: int = 0
+    repeated_calls: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    openings: int = 0
+
+    def fault(self, text: str) -> None:
+        """Note a broken promise."""
+        self.faults.append(text)
+
+    def assert_clean(self) -> None:
+        """Fail with the first faults and how many of each kind there are."""
+        assert not self.faults, f"{len(self.faults)} faults; {self}:\n" + "\n".join(self.faults[:25])
+
+    def __str__(self) -> str:
+        return (
+            f"{self.messages} messages, {self.cut_off} cut off, {self.repeated_calls} calls repeated, "
+            f"{self.openings} openings, rejected {dict(self.rejected)}"
+        )
+
+
+def fold_log(records: Iterable[Read], topic: str) -> LogFold:
+    """Fold the records of ``events``."""
+    codec, log = Codec(), LogFold()
+    for record in records:
+        event = codec.decode_event(record.value, topic=topic, partition=record.partition, offset=record.offset)
+        log.feed(record.partition, record.offset, event)
+    return log
+
+
+def fold_tokens(records: Iterable[Read], topic: str) -> dict[str, Answer]:
+    """Read ``tokens`` as a subscriber does."""
+    codec, answers = Codec(), defaultdict[str, Answer](Answer)
+    for record in records:
+        token = codec.decode_token(record.value, topic=topic, partition=record.partition, offset=record.offset)
+        answers[token.turn_id].feed(token)
+    return answers
+
+
+def check_run(
+    *,
+    published: Iterable[Published],
+    events: Iterable[Read],
+    tokens: Iterable[Read],
+    calls: Iterable[ScriptedCall] = (),
+    killed: Mapping[int, float] | None = None,
+    events_topic: str = "events",
+    tokens_topic: str = "tokens",
+) -> Report:
+    """Check a run.
+
+    Args:
+        published: What was confirmed to its publishers, in the order of publishing within a session.
+        events: All of the ``events`` topic.
+        tokens: All of ``tokens``.
+        calls: The model calls that were made.
+        killed: Unix time at which processes were killed, by pid: their last calls may have left no trace.
+    """
+    report = Report()
+    log = fold_log(events, events_topic)
+    answers = fold_tokens(tokens, tokens_topic)
+    report.rejected, report.openings = log.rejected, sum(log.openings.values())
+    messages = list(published)
+    report.messages = len({message.turn_id for message in messages})
+    _check_outcomes(report, messages, log)
+    _check_order(report, messages, log)
+    _check_tokens(report, log, answers)
+    _check_calls(report, log, answers, calls, killed or {})
+    return report
+
+
+def _check_outcomes(report: Report, messages: list[Published], log: LogFold) -> None:
+    for message in messages:
+        if message.turn_id not in log.outcomes:
+            report.fault(f"not answered: {message}")
+
+
+def _check_order(report: Report, messages: list[Published], log: LogFold) -> None:
+    """Outcomes lie in the log in the order in which their session's messages were published."""
+    last: dict[str, tuple[int, str]] = {}
+    seen: set[str] = set()
+    for message in messages:
+        accepted = log.outcomes.get(message.turn_id)
+        if accepted is None or message.turn_id in seen:
+            continue
+        seen.add(message.turn_id)
+        offset, before = last.get(message.session_id, (-1, ""))
+        if accepted.offset <= offset:
+            report.fault(f"out of order: {message.text!r} was answered before {before!r}")
+        last[message.session_id] = accepted.offset, message.text
+    by_session: dict[str, int] = {}
+    for accepted in sorted(log.outcomes.values(), key=lambda outcome: (outcome.partition, outcome.offset)):
+        source = accepted.event.source_offset
+        if source < by_session.get(accepted.event.session_id, -1) and type(accepted.event).__name__ != "TurnCancelled":
+            report.fault(f"out of order: the message at offset {source} of session {accepted.event.session_id}")
+        by_session[accepted.event.session_id] = max(source, by_session.get(accepted.event.session_id, -1))
+
+
+def _check_tokens(report: Report, log: LogFold, answers: Mapping[str, Answer]) -> None:
+    for turn_id, answer in answers.items():
+        for fault in answer.faults:
+            report.fault(f"tokens of {turn_id}: {fault}")
+    for turn_id, accepted in log.outcomes.items():
+        outcome = accepted.event
+        if not hasattr(outcome, "deltas"):
+            continue
+        answer = answers.get(turn_id)
+        if answer is None or answer.terminal is None:
+            report.fault(f"tokens of {turn_id}: no terminal token for {type(outcome).__name__}")
+            continue
+        terminal = answer.terminal
+        if terminal.attempt != outcome.attempt:
+            report.fault(f"tokens of {turn_id}: terminal of {terminal.attempt}, the log accepted {outcome.attempt}")
+        if terminal.deltas != outcome.deltas or len(answer.pieces) != outcome.deltas:
+            report.fault(
+                f"tokens of {turn_id}: {len(answer.pieces)} deltas read, the terminal says {terminal.deltas}, "
+                f"the log {outcome.deltas}"
+            )
+        if isinstance(outcome, TurnCompleted):
+            if "".join(answer.pieces) != outcome.text:
+                report.fault(f"tokens of {turn_id}: {''.join(answer.pieces)!r} read, {outcome.text!r} in the log")
+            if terminal.text is not None and terminal.text != outcome.text:
+                report.fault(f"tokens of {turn_id}: the terminal repeats another text")
+
+
+def _check_calls(
+    report: Report,
+    log: LogFold,
+    answers: Mapping[str, Answer],
+    calls: Iterable[ScriptedCall],
+    killed: Mapping[int, float],
+) -> None:
+    """One model call a message, and one more for each attempt that was cut off."""
+    by_turn: dict[str, list[ScriptedCall]] = defaultdict(list)
+    for call in calls:
+        by_turn[call.turn_id or ""].append(call)
+    for turn_id, made in by_turn.items():
+        attempts = set(log.starts.get(turn_id, ())) | (answers[turn_id].attempts if turn_id in answers else set())
+        cut_off = len(attempts) - 1
+        report.cut_off += cut_off > 0
+        report.repeated_calls += len(made) - 1
+        untraced = sum(
+            call.pid in killed and killed[call.pid] - _LAST_MOMENT_S < call.time <= killed[call.pid] for call in made[:-1]
+        )
+        if len(made) > 1 + max(cut_off, untraced):
+            report.fault(f"{len(made)} model calls for turn {turn_id}, which has the attempts {sorted(attempts)}")
+    for turn_id, accepted in log.outcomes.items():
+        if by_turn and isinstance(accepted.event, TurnCompleted) and turn_id not in by_turn:
+            report.fault(f"turn {turn_id} is completed without a model call")
