@@ -19,6 +19,7 @@ app = typer.Typer(
     name="barnabas",
     help="An event-sourced streaming agent service on Kafka.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # rich formats help 75 ms later
     pretty_exceptions_enable=False,
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,17 +37,17 @@ def _barnabas(
     context.config, context.debug = config, debug
 
 
-app.add_typer(broker.app, name="broker")
-app.command()(worker.worker)
-app.command()(up.up)
-app.command()(demo.demo)
-app.command()(send.send)
-app.command()(send.cancel)
-app.command()(tail.tail)
-app.command()(events.events)
-app.command()(doctor.doctor)
-app.command()(info.topics)
-app.command()(info.version)
+app.add_typer(broker.app, name="broker", short_help="Start and stop the embedded Kafka.")
+app.command(short_help="Run a worker.")(worker.worker)
+app.command(short_help="Run broker, topics and workers.")(up.up)
+app.command(short_help="Hold a conversation, show its log, stop.")(demo.demo)
+app.command(short_help="Send a message, print the answer.")(send.send)
+app.command(short_help="Cancel a message's turn.")(send.cancel)
+app.command(short_help="Print tokens as they come.")(tail.tail)
+app.command(short_help="Print the event log.")(events.events)
+app.command(short_help="Check the table against the log.")(doctor.doctor)
+app.command(short_help="Make, verify and show the topics.")(info.topics)
+app.command(short_help="Show the version.")(info.version)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -16,8 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import msgspec.inspect as mi
-from msgspec import NODEFAULT, Struct, to_builtins
+from msgspec import NODEFAULT, Struct
 
 from schemas.known_schemas import AVRO_DIR, fingerprint_of
 from schemas.record_types import NAMESPACE, RECORDS
@@ -68,10 +69,15 @@ def _field(record: str, field: mi.Field, docs: dict[str, str], seen: set[str]) -
     if field.name in docs:
         avro["doc"] = docs[field.name]
     if field.default is not NODEFAULT:
-        avro["default"] = to_builtins(field.default)
+        avro["default"] = _plain_default(field.default)
     elif field.default_factory is not NODEFAULT:
-        avro["default"] = to_builtins(field.default_factory())
+        avro["default"] = _plain_default(field.default_factory())
     return avro
+
+
+def _plain_default(value: Any) -> Any:
+    """A default as JSON has it: an empty tuple is a list there."""
+    return json.loads(msgspec.json.encode(value))
 
 
 def _avro(info: mi.Type, seen: set[str]) -> Any:

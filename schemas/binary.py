@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from schemas.avro_schema import schema_of
-from schemas.compiled import compile_decoder, compile_encoder
+from schemas.compiled_decoder import compile_decoder
+from schemas.compiled_encoder import compile_encoder
 from schemas.known_schemas import WriterSchema, fingerprint_of
 from schemas.upcasters import Upcaster
 

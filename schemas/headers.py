@@ -7,56 +7,52 @@ than the rest together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 from msgspec import Struct
 
 from schemas.commands import EraseSession, UserMessage
-from schemas.controls import ApproveTurn, CancelTurn, DenyTurn
+from schemas.controls import ApproveTurn, CancelTurn, Control, DenyTurn
 from schemas.dead_letters import DeadLetter
+from schemas.ids import message_id_at
 from schemas.record_types import Record
 from schemas.tokens import Token
 
 Headers = list[tuple[str, bytes]]
+
+_CONTENT_TYPE = ("content-type", b"application/avro")
 
 #: version 00-fe, trace id and parent id not all zero, flags; a version later than 00 may add fields.
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-[\x20-\x7e]*)?"
 )
 _TRACEPARENT_LIMIT = 512
-_COMMANDS = (UserMessage, EraseSession, CancelTurn, ApproveTurn, DenyTurn)
 
 
 def headers_for(record: Record, *, source: str, traceparent: str | None = None) -> Headers:
     """The headers of a record: ``ce_*``, ``content-type``, and ``traceparent`` where one is given.
 
     ``ce_id`` is an event's ``event_id``; ``turn_id:epoch.try:index`` of a token, with the writer's epoch behind it
-    where that is another one; ``topic-partition-offset`` of a dead letter; the ``message_id`` of a command that has
-    one. ``source`` and ``ce_id`` together name one occurrence.
+    where that is another one; ``topic-partition-offset`` of a dead letter; a command's ``message_id``; of a control
+    its order and target, such as ``cancel:t01ab``. A record without any of them is no CloudEvent, which cannot be
+    without an id, and has no ``ce_*`` at all.
 
     Args:
         record: What the value holds.
         source: Who writes it, a URI reference such as ``/barnabas/worker-1``.
         traceparent: W3C trace context to pass on.
     """
-    headers = [*_static(type(record), source)]
-    if isinstance(record, Token):
-        attempt = record.attempt
-        identity: str | None = f"{record.turn_id}:{attempt.epoch}.{attempt.number}:{record.index}"
-        if record.epoch != attempt.epoch:
-            identity = f"{identity}:{record.epoch}"
-    elif isinstance(record, DeadLetter):
-        identity = f"{record.topic}-{record.partition}-{record.offset}"
-    elif isinstance(record, _COMMANDS):
-        identity = record.message_id
+    kind = type(record)
+    identity = _IDENTITIES.get(kind, _event_identity)(record)
+    if identity is None:
+        headers = [_CONTENT_TYPE]
     else:
-        identity = getattr(record, "event_id", None)
-    subject: str | None = getattr(record, "session_id", None)
-    if identity is not None:
-        headers.append(("ce_id", identity.encode("utf-8", "replace")))
-    if subject is not None:
-        headers.append(("ce_subject", subject.encode("utf-8", "replace")))
+        headers = [*_static(kind, source), ("ce_id", identity.encode("utf-8", "replace"))]
+        subject: str | None = getattr(record, "session_id", None)
+        if subject is not None:
+            headers.append(("ce_subject", subject.encode("utf-8", "replace")))
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode("ascii", "replace")))
     return headers
@@ -87,5 +83,34 @@ def _static(kind: type[Struct], source: str) -> tuple[tuple[str, bytes], ...]:
         ("ce_specversion", b"1.0"),
         ("ce_type", f"barnabas.{kind.__name__}".encode()),
         ("ce_source", source.encode("utf-8", "replace")),
-        ("content-type", b"application/avro"),
+        _CONTENT_TYPE,
     )
+
+
+def _event_identity(event: Any) -> str | None:
+    identity: str | None = getattr(event, "event_id", None)
+    return identity
+
+
+def _token_identity(token: Token) -> str:
+    attempt = token.attempt
+    identity = f"{token.turn_id}:{attempt.epoch}.{attempt.number}:{token.index}"
+    # A terminal token sent again by the next owner is another occurrence.
+    return identity if token.epoch == attempt.epoch else f"{identity}:{token.epoch}"
+
+
+def _control_identity(control: Control) -> str | None:
+    target = control.turn_id or control.message_id
+    return f"{control.__struct_config__.tag}:{target}" if target else None
+
+
+#: Structs whose id is not an ``event_id``.
+_IDENTITIES: dict[type[Struct], Callable[[Any], str | None]] = {
+    Token: _token_identity,
+    DeadLetter: lambda letter: message_id_at(letter.topic, letter.partition, letter.offset),
+    UserMessage: lambda command: command.message_id,
+    EraseSession: lambda command: command.message_id,
+    CancelTurn: _control_identity,
+    ApproveTurn: _control_identity,
+    DenyTurn: _control_identity,
+}

@@ -26,7 +26,7 @@ class WriterSchema:
 
     __slots__ = ("fingerprint", "name", "parsed", "text")
 
-    def __init__(self, schema: AvroSchema) -> None:
+    def __init__(self, schema: Any) -> None:
         if not isinstance(schema, dict) or schema.get("type") != "record":
             raise ValueError("the schema is not a record")
         from fastavro import parse_schema  # here and below: 15 ms that an import of the codec does not pay

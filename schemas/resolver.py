@@ -42,9 +42,7 @@ class Resolver:
         decoders: What was made so far, by the first bytes of a single-object record.
     """
 
-    def __init__(
-        self, registry_url: str | None, older_schemas: Iterable[dict[str, Any]], upcasters: Upcasters
-    ) -> None:
+    def __init__(self, registry_url: str | None, older_schemas: Iterable[dict[str, Any]], upcasters: Upcasters) -> None:
         self.encoders: dict[tuple[type[Struct], str | None], Encode] = {}
         self.decoders: dict[bytes, Decode] = {}
         self._by_id: dict[int, Decode] = {}

@@ -18,6 +18,7 @@ from schemas.controls import Control
 from schemas.dead_letters import DeadLetter
 from schemas.errors import DecodeError, EncodeError, RetryableError, UnknownEventError
 from schemas.events import LogEvent
+from schemas.framing import JSON_STARTS
 from schemas.json_input import JsonReader
 from schemas.record_types import (
     COMMANDS,
@@ -31,9 +32,10 @@ from schemas.record_types import (
 )
 from schemas.resolver import Resolver, UnknownSchemaError
 from schemas.session import PartitionState, Session
-from schemas.framing import JSON_STARTS
 from schemas.tokens import Token
 from schemas.upcasters import UPCASTERS, Upcasters
+
+_CAUSE_LIMIT = 300
 
 _Value = TypeVar("_Value", Session, PartitionState)
 
@@ -82,7 +84,7 @@ class Codec:
         except UnicodeEncodeError:
             return self.encode(_without_surrogates(record), topic=topic)
         except Exception as error:
-            raise EncodeError(f"{kind.__name__}: {error}") from error
+            raise EncodeError(f"{kind.__name__}: {type(error).__name__}: {error}") from error
 
     def decode_command(self, raw: bytes | None, *, topic: str, partition: int, offset: int) -> Command:
         """A record of ``messages``, Avro or JSON; JSON without ``type`` is a message.
@@ -91,11 +93,11 @@ class Codec:
             DecodeError: The bytes are no command.
             RegistryUnavailableError: The registry was needed and did not answer.
         """
-        return cast("Command", self._decode(raw, COMMANDS, self._json_commands, topic, partition, offset))
+        return cast("Command", self._decode(raw, COMMANDS, self._json_commands, (topic, partition, offset)))
 
     def decode_control(self, raw: bytes | None, *, topic: str, partition: int, offset: int) -> Control:
         """A record of ``control``, Avro or JSON; raises as :meth:`decode_command`."""
-        return cast("Control", self._decode(raw, CONTROLS, self._json_controls, topic, partition, offset))
+        return cast("Control", self._decode(raw, CONTROLS, self._json_controls, (topic, partition, offset)))
 
     def decode_event(self, raw: bytes | None, *, topic: str, partition: int, offset: int) -> LogEvent:
         """A record of ``events``, Avro only.
@@ -105,15 +107,15 @@ class Codec:
             DecodeError: The bytes are no event.
             RegistryUnavailableError: The registry was needed and did not answer.
         """
-        return cast("LogEvent", self._decode(raw, EVENTS, None, topic, partition, offset))
+        return cast("LogEvent", self._decode(raw, EVENTS, None, (topic, partition, offset)))
 
     def decode_token(self, raw: bytes | None, *, topic: str, partition: int, offset: int) -> Token:
         """A record of ``tokens``, Avro only; raises as :meth:`decode_command`."""
-        return cast("Token", self._decode(raw, TOKENS, None, topic, partition, offset))
+        return cast("Token", self._decode(raw, TOKENS, None, (topic, partition, offset)))
 
     def decode_dead_letter(self, raw: bytes | None, *, topic: str, partition: int, offset: int) -> DeadLetter:
         """A record of ``dead-letters``, Avro only; raises as :meth:`decode_command`."""
-        return cast("DeadLetter", self._decode(raw, DEAD_LETTERS, None, topic, partition, offset))
+        return cast("DeadLetter", self._decode(raw, DEAD_LETTERS, None, (topic, partition, offset)))
 
     def encode_session(self, session: Session) -> bytes:
         """The value's body, which the table puts behind its header; raises :class:`EncodeError`."""
@@ -154,14 +156,9 @@ class Codec:
         self._resolver.close()
 
     def _decode(
-        self,
-        raw: bytes | None,
-        family: tuple[type[Struct], ...],
-        json: JsonReader | None,
-        topic: str,
-        partition: int,
-        offset: int,
+        self, raw: bytes | None, family: tuple[type[Struct], ...], json: JsonReader | None, at: tuple[str, int, int]
     ) -> Struct:
+        topic, partition, offset = at
         try:
             if not raw:
                 raise ValueError("no value")  # noqa: TRY301 - one place makes the typed error
@@ -176,8 +173,7 @@ class Codec:
                 raise UnknownEventError(f"{topic}-{partition}@{offset}: {error}; a newer version wrote it") from error
             raise DecodeError(str(error), topic=topic, partition=partition, offset=offset) from error
         except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
-            raise DecodeError(cause, topic=topic, partition=partition, offset=offset) from error
+            raise DecodeError(_cause(error), topic=topic, partition=partition, offset=offset) from error
         if type(record) not in family:
             cause = f"a {type(record).__name__} does not belong here"
             raise DecodeError(cause, topic=topic, partition=partition, offset=offset)
@@ -198,8 +194,24 @@ class Codec:
         try:
             return cast("_Value", unpack.decode(raw))
         except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
-            raise DecodeError(cause, topic=topic, partition=partition, offset=offset) from error
+            raise DecodeError(_cause(error), topic=topic, partition=partition, offset=offset) from error
+
+
+def _cause(error: Exception) -> str:
+    """What to tell the person who reads the dead letter."""
+    match error:
+        case RecursionError():
+            return "nested too deeply"
+        case IndexError() | EOFError():
+            return "the bytes end too early"
+        case KeyError():
+            text = f"unknown value {error}"
+        case ValueError() | msgspec.MsgspecError():
+            text = str(error)
+        case _:
+            text = f"{type(error).__name__}: {error}"
+    # Foreign text may be in it, of any length.
+    return text if len(text) <= _CAUSE_LIMIT else f"{text[:_CAUSE_LIMIT]}..."
 
 
 def _without_surrogates(record: Any) -> Any:

@@ -24,6 +24,8 @@ class PartitionFold:
 
     def __init__(self, state: PartitionState) -> None:
         self.state = state
+        #: The last opening met again in a refold, older than those remembered; -1 for none.
+        self._replayed = -1
 
     @property
     def epoch(self) -> int:
@@ -33,16 +35,17 @@ class PartitionFold:
     def epoch_at(self, offset: int) -> int:
         """Return the epoch in force for the record at ``offset``; -1 if none is remembered."""
         epochs = self.state.epochs
-        if not epochs:
-            return -1
-        if offset > epochs[-1]:
+        if epochs and offset > epochs[-1]:
             return epochs[-1]
         index = bisect_left(epochs, offset)
-        return epochs[index - 1] if index else -1
+        if index:
+            return epochs[index - 1]
+        return self._replayed if self._replayed < offset else -1
 
     def open(self, event: PartitionOpened, *, offset: int) -> bool:
         """Fold an opening; False if it was folded before."""
         if offset <= self.state.folded:
+            self._replayed = offset
             return False
         epochs = (*self.state.epochs, offset)[-EPOCHS_KEPT:]
         self.state = replace(self.state, folded=offset, epochs=epochs, owner=event.owner)

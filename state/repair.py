@@ -11,8 +11,9 @@ import asyncio
 import logging
 from typing import Final
 
-from schemas.errors import BarnabasError
+from schemas.errors import BarnabasError, StoreError
 from state.changelog import ChangelogReader
+from state.store import ChangelogRecord
 from state.value import header_of
 from state.write_path import WritePath
 
@@ -55,5 +56,13 @@ class Repair:
         _, end = self._reader.highwaters([partition])[partition]
         last: dict[bytes, int] = {}
         for _, records, _ in self._reader.read({partition: (first, end)}, deadline_s=_DEADLINE_S):
-            last.update({record.key: header_of(record.value).folded for record in records if record.value})
+            last.update({record.key: _folded(record) for record in records})
         return last
+
+
+def _folded(record: ChangelogRecord) -> int:
+    """Return what a record is folded up to; -1 for a tombstone or foreign bytes, which anything of ours replaces."""
+    try:
+        return header_of(record.value).folded if record.value is not None else -1
+    except StoreError:
+        return -1

@@ -16,7 +16,7 @@ from faust.types import TP
 from schemas.errors import StoreError
 from state.fold import FOLD_VERSION
 from state.options import RocksDB, StoreOptions
-from state.value import header_of
+from state.value import ValueHeader, header_of
 
 
 class ChangelogRecord(NamedTuple):
@@ -33,13 +33,30 @@ class Applied(NamedTuple):
     Attributes:
         stale: ``{key: folded}`` of keys whose **last** record is older than the table: they have to be sent
             again, since compaction may leave nothing else of them (hazard S2).
-        outdated: Keys whose last record is of another fold version: they have to be folded again.
+        outdated: Keys whose last record is of another fold version, or none of ours (a tombstone, foreign bytes),
+            with nothing as new in the table: they have to be folded again.
         seen: All keys of the batch.
     """
 
     stale: dict[bytes, int]
     outdated: set[bytes]
     seen: set[bytes]
+
+
+class CorruptStoreError(StoreError):
+    """A partition's local database cannot be read or written; recovery wipes it and fills it again."""
+
+    def __init__(self, message: str, *, partition: int) -> None:
+        super().__init__(message)
+        self.partition = partition
+
+
+def _usable_header(record: ChangelogRecord) -> ValueHeader | None:
+    """Return the record's header, None for what is none of ours: it must not stop a recovery, nor lose a session."""
+    try:
+        return header_of(record.value) if record.value is not None else None
+    except StoreError:
+        return None
 
 
 class SessionStore(FaustRocksDBStore):
@@ -69,16 +86,36 @@ class SessionStore(FaustRocksDBStore):
             StoreError: A partition's database is corrupt or held by another process.
         """
         wanted = set(partitions)
+        unopened: list[StoreError] = []
         for partition in [*self._dbs]:
             if partition not in wanted:
                 self.close_partition(partition)
         self._owned = wanted
         for partition in sorted(wanted):
-            self._db_for_partition(partition)
+            try:
+                self._db_for_partition(partition)
+            except StoreError as exc:  # the others are sound: only this one is to be recovered
+                unopened.append(exc)
+        if unopened:
+            raise unopened[0]
 
     def opened(self) -> frozenset[int]:
         """The partitions whose database is open."""
         return frozenset(self._dbs)
+
+    def is_marked_corrupt(self, partition: int) -> bool:
+        """Say whether an earlier read met damage: the partition has to be wiped."""
+        return self._mark_of(partition).exists()
+
+    def _mark_of(self, partition: int) -> Path:
+        path = Path(self.partition_path(partition))
+        return path.with_name(f"{path.name}.corrupt")
+
+    def _damaged(self, partition: int, exc: Exception) -> CorruptStoreError:
+        """Mark the partition for its next recovery, which wipes it; RocksDB finds damage only where it reads."""
+        if "corruption" in str(exc).lower():
+            self._mark_of(partition).touch()
+        return CorruptStoreError(f"the local store {self.partition_path(partition)} failed: {exc}", partition=partition)
 
     def age_s(self, partition: int) -> float | None:
         """Return the seconds since a partition's local database was last written, None where there is none."""
@@ -100,6 +137,7 @@ class SessionStore(FaustRocksDBStore):
         owned = partition in self._owned
         self.close_partition(partition)
         shutil.rmtree(self.partition_path(partition), ignore_errors=True)
+        self._mark_of(partition).unlink(missing_ok=True)
         if owned:
             self._owned.add(partition)
 
@@ -131,8 +169,18 @@ class SessionStore(FaustRocksDBStore):
     # -- Reading
 
     def read(self, partition: int, key: bytes) -> bytes | None:
-        """Return the value of a key of an owned partition (T3: never a scan over partitions)."""
-        value: bytes | None = self._db_for_partition(partition).get(key)
+        """Return the value of a key of an owned partition (T3: never a scan over partitions).
+
+        Raises:
+            CorruptStoreError: The database is damaged.
+        """
+        return self._get(partition, self._db_for_partition(partition), key)
+
+    def _get(self, partition: int, db: rocksdict.Rdict, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = db.get(key)
+        except Exception as exc:  # rocksdict raises bare Exception
+            raise self._damaged(partition, exc) from exc
         return value
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
@@ -143,7 +191,7 @@ class SessionStore(FaustRocksDBStore):
 
     def position(self, partition: int) -> int:
         """Return the changelog offset up to which this partition's values are complete, -1 for none."""
-        raw = self._db_for_partition(partition).get(self.offset_key)
+        raw = self.read(partition, self.offset_key)
         return int(raw) if raw is not None else -1
 
     # -- Writing
@@ -158,7 +206,11 @@ class SessionStore(FaustRocksDBStore):
             batch.put(key, value)
         if position is not None:
             batch.put(self.offset_key, b"%d" % position)
-        self._db_for_partition(partition).write(batch)
+        db = self._db_for_partition(partition)
+        try:
+            db.write(batch)
+        except Exception as exc:  # rocksdict raises bare Exception
+            raise self._damaged(partition, exc) from exc
 
     def apply(self, partition: int, records: Iterable[ChangelogRecord], position: int) -> Applied:
         """Apply changelog records in order, each only if it is folded at least as far as what is stored."""
@@ -166,22 +218,21 @@ class SessionStore(FaustRocksDBStore):
         newest: dict[bytes, bytes] = {}
         applied = Applied({}, set(), set())
         for record in records:
-            if record.value is None:
-                continue  # we never write tombstones; a foreign one must not lose a session
-            applied.seen.add(record.key)
-            header = header_of(record.value)
-            if header.fold_version != FOLD_VERSION:
-                applied.outdated.add(record.key)
-                continue
-            applied.outdated.discard(record.key)
-            current = newest.get(record.key)
+            key = record.key
+            applied.seen.add(key)
+            applied.stale.pop(key, None)
+            applied.outdated.discard(key)
+            current = newest.get(key)
             if current is None:
-                current = db.get(record.key)
-            if current is not None and header.folded < header_of(current).folded:
-                applied.stale[record.key] = header.folded
-                continue
-            newest[record.key] = record.value
-            applied.stale.pop(record.key, None)
+                current = self._get(partition, db, key)
+            folded = header_of(current).folded if current is not None else -1
+            header = _usable_header(record)
+            if header is not None and header.fold_version == FOLD_VERSION and header.folded >= folded:
+                newest[key] = record.value or b""
+            elif current is not None and (header is None or header.folded <= folded):
+                applied.stale[key] = header.folded if header is not None else -1
+            else:
+                applied.outdated.add(key)
         self.write(partition, newest, position)
         return applied
 

@@ -168,7 +168,10 @@ class WritePath:
                 entry.in_flight -= 1
                 entry.receipts[:0] = receipts
                 overlay.dirty[key] = None
-            asyncio.get_running_loop().call_later(RETRY_S, self.flush_all)
+                asyncio.get_running_loop().call_later(RETRY_S, self.flush_all)
+            else:
+                older = header_of(value).folded - 1
+                asyncio.get_running_loop().call_later(RETRY_S, self.resend, overlay.partition, key, older)
             return
         hole = overlay.advance(offset)
         if hole is not None:

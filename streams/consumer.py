@@ -121,6 +121,15 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
             if tp in assigned:
                 consumer.seek(aiokafka.TopicPartition(*tp), position)
 
+    async def positions(self) -> dict[TP, int]:
+        """Return how far each assigned partition was taken out of aiokafka."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None:
+            return {}
+        states = {TP(*tp): assignment.state_value(tp) for tp in assignment.tps}
+        return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}
+
     async def committed(self, tps: Iterable[TP]) -> dict[TP, int]:
         """Return where each partition begins: its committed offset, or its first one."""
         consumer = self._ensure_consumer()
@@ -263,7 +272,7 @@ class SessionConsumer(FaustConsumer):
                         self.read_again(tp)
             if self.loop.time() >= next_tail_check:
                 next_tail_check = self.loop.time() + _TAIL_CHECK_S
-                self._read_missing_tails()
+                self._read_missing_tails(await self._thread.call_thread(self._thread.positions))
             await asyncio.sleep(0)
 
     def _deliver(self, records: Mapping[TP, list[KafkaRecord]]) -> None:
@@ -325,8 +334,13 @@ class SessionConsumer(FaustConsumer):
                 deliver(record.offset)
                 yield record
 
-    def _read_missing_tails(self) -> None:
+    def _read_missing_tails(self, positions: Mapping[TP, int]) -> None:
         for tp, cursor in self.cursors.items():
+            position = positions.get(tp, -1)
+            if position > cursor.fetched and tp not in self._seeks and position != cursor.confirmed_end:
+                # Taken out of aiokafka and lost on the way (S1), or control records only: read once more to know.
+                cursor.confirmed_end = position
+                self._seeks[tp] = cursor.fetched
             if any(not channel.queue.empty() for channel in self._channels(tp)):
                 continue  # the agent is behind, nothing is missing
             if tp not in self._seeks and cursor.is_missing_tail():

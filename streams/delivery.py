@@ -56,7 +56,7 @@ class Cursor:
     ``handled``.
     """
 
-    __slots__ = ("acks", "committed", "confirmed_hole", "fetched", "handled", "stalled_at")
+    __slots__ = ("acks", "committed", "confirmed_end", "confirmed_hole", "fetched", "handled", "stalled_at")
 
     def __init__(self, position: int) -> None:
         self.handled = position
@@ -65,6 +65,8 @@ class Cursor:
         self.committed = position
         #: Position at which a seek was answered with a later record: the log really has a hole there.
         self.confirmed_hole = -1
+        #: Position beyond ``fetched`` behind which a second reading found nothing, either.
+        self.confirmed_end = -1
         #: ``handled`` at the last check for a missing tail.
         self.stalled_at = -1
 

@@ -14,7 +14,7 @@ class Limits:
         pool_timeout_s: Longest a turn waits for a slot, in seconds; then it fails with that cause.
         turn_timeout_s: Longest a turn may take, in seconds: its message holds back the partition's commit.
         max_text_chars: Longest user text, in characters; a longer one is a dead letter.
-        max_answer_chars: Longest answer, in characters; must fit into one Kafka record.
+        max_answer_chars: Longest answer, in characters; at 4 bytes each it fits into one token record of 1 MiB.
         high_water: Messages begun and not done at which fetching of ``messages`` is held (P2).
         low_water: ... and at which it goes on.
         max_unconfirmed: Session values waiting for the broker at which fetching of ``events`` is held.
@@ -27,7 +27,7 @@ class Limits:
     pool_timeout_s: float = 30.0
     turn_timeout_s: float = 120.0
     max_text_chars: int = 100_000
-    max_answer_chars: int = 400_000
+    max_answer_chars: int = 250_000
     high_water: int = 4000
     low_water: int = 2000
     max_unconfirmed: int = 20_000

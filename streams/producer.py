@@ -20,8 +20,12 @@ from topics.catalog import MAX_RECORD_BYTES
 
 logger = logging.getLogger(__name__)
 
-#: Longest time records are gathered under load; a lone one does not wait (benchmarks/README.md).
+#: How long records are gathered under load; a lone one does not wait. A broker works per batch, not per record, and
+#: 16 partitions of three topics share what a few milliseconds bring: the more is unconfirmed, the longer it pays to
+#: wait (4 ms throughout: 1,040 turns/s; up to 25 ms: 1,650, benchmarks/README.md).
 GATHER_S: Final = 0.004
+MAX_GATHER_S: Final = 0.025
+GATHER_PER_UNCONFIRMED_S: Final = 0.00005
 
 #: Records within ``GATHER_S`` from which on there is load. One turn alone writes seven.
 LOAD_RECORDS: Final = 24
@@ -103,7 +107,8 @@ class RecordProducer:
             if max(self._before, self._recent) < LOAD_RECORDS:
                 self._flush_timer = self._loop.call_soon(self._flush)
             else:
-                self._flush_timer = self._loop.call_at(self._flushed_at + GATHER_S, self._flush)
+                gather_s = min(MAX_GATHER_S, GATHER_S + len(self._producer) * GATHER_PER_UNCONFIRMED_S)
+                self._flush_timer = self._loop.call_at(self._flushed_at + gather_s, self._flush)
 
     @property
     def backlog(self) -> int:

@@ -223,7 +223,9 @@ class Worker:
     async def _opened(self) -> None:
         """Wait until every owned partition is behind its barrier."""
         ownership = self.ownership
-        while not ownership.is_settled or not all(p.is_open for p in ownership.partitions.values()):
+        while not ownership.is_settled or not all(  # noqa: ASYNC110 -- many small conditions
+            p.is_open for p in ownership.partitions.values()
+        ):
             await asyncio.sleep(_WATCH_S / 5)
 
     async def _ended(self) -> None:

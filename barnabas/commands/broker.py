@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from infra.broker import Broker
     from infra.broker_state import BrokerState
 
-app = typer.Typer(help="Start, stop or look at the embedded Kafka broker.", no_args_is_help=True)
+app = typer.Typer(help="Start, stop or look at the embedded Kafka broker.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
-
 import typer
 
 from barnabas.commands import context
@@ -50,7 +47,9 @@ def version(*, as_json: Json = False) -> None:
 
 
 def _version(name: str) -> str:
+    from importlib import metadata  # 20 ms of the command line's start
+
     try:
-        return installed_version(name)
-    except PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return "unknown"

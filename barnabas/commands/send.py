@@ -30,8 +30,8 @@ def send(
     agent: Annotated[str | None, typer.Option(help="Which agent answers; else the default one.")] = None,
     message_id: MessageIdOption = None,
     tenant: TenantOption = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 180.0,
     *,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 180.0,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the answer.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -105,6 +105,7 @@ class AnswerPrinter:
         self._is_written = False
 
     def __call__(self, change: Change) -> None:
+        """Write what changed."""
         from barnabas.stream_fold import ChangeKind
 
         if change.kind is ChangeKind.TEXT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -18,8 +17,6 @@ from barnabas.commands.context import Json
 if TYPE_CHECKING:
     from barnabas.settings import Settings
     from streams.worker import Worker
-
-logger = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 _TRY_S = 10.0
@@ -82,6 +79,8 @@ def _ensure_topics(settings: Settings, servers: str) -> None:
     Raises:
         TopicMismatchError: They do not fit this deployment.
     """
+    import logging
+
     from barnabas.composition import topic_specs
     from schemas.errors import BrokerError
     from topics.admin import ensure_topics
@@ -92,7 +91,7 @@ def _ensure_topics(settings: Settings, servers: str) -> None:
                 lambda: ensure_topics(servers, topic_specs(settings), client_config=settings.kafka, timeout_s=_TRY_S)
             )
         except BrokerError as error:
-            logger.warning("%s Trying again.", error)
+            logging.getLogger(__name__).warning("%s Trying again.", error)
             threading.Event().wait(_RETRY_S)
         else:
             return

@@ -41,6 +41,7 @@ SESSION_TIMEOUT_S = 6.0
 SCRIPT = Script(
     replies={
         "slow *": Behaviour(reply="a b c d e f g h i j k l m n o p q r s t", between_delay_s=0.2),
+        "long *": Behaviour(reply=" ".join(str(number) for number in range(60)), between_delay_s=0.2),
         "medium *": Behaviour(reply="a b c d e f", between_delay_s=0.2),
         "hang *": Behaviour(reply="never ends", hang_after=1),
         "fast *": Behaviour(reply="{user}!"),
@@ -170,6 +171,31 @@ class Deployment:
             partition = partition_for(key or b"", self.partitions)
         self._producer.produce(topic, value, key, partition, on_delivery=on_delivery)
         self._producer.poll(0)
+
+    def committed(self, topic: str, partition: int) -> int:
+        """The group's committed offset, -1001 for none."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": self.names.group_id, "log_level": 0})
+        try:
+            return consumer.committed([TopicPartition(topic, partition)], timeout=10.0)[0].offset
+        finally:
+            consumer.close()
+
+    def ends(self, *topics: str) -> dict[tuple[str, int], int]:
+        """The ends of topics, by partition."""
+        found = {}
+        for topic in topics:
+            consumer = self.reader(topic)._consumer
+            for partition in range(self.partitions):
+                _, found[topic, partition] = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10.0)
+        return found
+
+    def session_on(self, partition: int, tag: str = "s") -> str:
+        """A session id whose key belongs to this partition."""
+        return next(
+            name
+            for number in itertools.count()
+            if partition_for((name := f"{tag}-{partition}-{number}").encode(), self.partitions) == partition
+        )
 
     def control(self, session: str, **fields: object) -> None:
         """Publish a control."""

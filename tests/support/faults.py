@@ -128,18 +128,15 @@ def _lag_projector(seconds: float, patch: Patch) -> None:
 def _drop_deliveries(numbers: set[int], patch: Patch) -> None:
     from streams.consumer import SessionConsumer
 
-    deliver, count = SessionConsumer._deliver, 0
+    delivery_of, count = SessionConsumer._delivery, 0
 
-    def dropping(self: SessionConsumer, tp: Any, batch: list[Any]) -> None:
+    def dropping(self: SessionConsumer, tp: Any, batch: list[Any]) -> Any:
         nonlocal count
-        cursor = self.cursors.get(tp)
-        count += 1
-        if count in numbers and cursor is not None and tp not in self._seeks:
-            cursor.fetched = batch[-1].offset + 1  # handed over, as far as our loop knows; no agent sees it
-            return
-        deliver(self, tp, batch)
+        delivery = delivery_of(self, tp, batch)  # handed over, as far as our loop knows
+        count += delivery is not None
+        return None if delivery is not None and count in numbers else delivery
 
-    patch(SessionConsumer, "_deliver", dropping)
+    patch(SessionConsumer, "_delivery", dropping)
 
 
 def _lose_fetches(numbers: set[int], patch: Patch) -> None:

@@ -1,0 +1,53 @@
+"""Fixtures of the fence tests: workers in the test's own loop."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streams.consumer import SessionConsumer
+from tests.support.deployment import Deployment, LocalWorker
+
+
+@pytest.fixture
+def local(deployment: Deployment, switched_off: None) -> Callable[..., LocalWorker]:
+    """Give a function that makes a worker in the test's loop: ``async with local("w1") as worker``."""
+
+    def make(name: str = "w1", *, agents: Any = None, **options: Any) -> LocalWorker:
+        return LocalWorker(deployment, deployment.spec(name, **options), agents)
+
+    return make
+
+
+class Dropper:
+    """Loses the next deliveries of a topic on their way to the agent."""
+
+    def __init__(self) -> None:
+        self.pending: dict[str, int] = {}
+        self.dropped: list[str] = []
+
+    def drop_next(self, topic: str, count: int = 1) -> None:
+        """Have the topic's next ``count`` deliveries lost."""
+        self.pending[topic] = count
+
+    def loses(self, topic: str) -> bool:
+        """Say whether this one is lost."""
+        if not self.pending.get(topic):
+            return False
+        self.pending[topic] -= 1
+        self.dropped.append(topic)
+        return True
+
+
+@pytest.fixture
+def dropper(monkeypatch: pytest.MonkeyPatch) -> Dropper:
+    """Lose deliveries between our loop and the agent's channel, as Faust does around a rebalance (S1)."""
+    made = Dropper()
+    delivery_of = SessionConsumer._delivery
+
+    def dropping(self: SessionConsumer, tp: Any, batch: list[Any]) -> Any:
+        delivery = delivery_of(self, tp, batch)
+        return None if delivery is not None and made.loses(tp.topic) else delivery
+
+    monkeypatch.setattr(SessionConsumer, "_delivery", dropping)
+    return made

@@ -1,0 +1,206 @@
+"""The reader's fold: one attempt's text, whatever was repeated, cut off or lost."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from barnabas.stream_fold import ENDED_KEPT, Change, ChangeKind, StreamFold, TurnFold
+from schemas.attempt import Attempt
+from schemas.tokens import Token, TokenKind
+
+
+def token(
+    kind: TokenKind,
+    index: int,
+    *,
+    attempt: tuple[int, int] = (5, 0),
+    text: str | None = None,
+    deltas: int | None = None,
+    epoch: int | None = None,
+    turn_id: str = "t1",
+    session_id: str = "ada",
+) -> Token:
+    """Make a record of one turn."""
+    return Token(
+        session_id=session_id,
+        turn_id=turn_id,
+        message_id="m1",
+        attempt=Attempt(*attempt),
+        epoch=attempt[0] if epoch is None else epoch,
+        index=index,
+        kind=kind,
+        occurred_at=0,
+        text=text,
+        deltas=deltas,
+    )
+
+
+def attempt_of(texts: Sequence[str], attempt: tuple[int, int], *, first: bool, ends: bool) -> list[Token]:
+    """Make an attempt's records as the worker writes them."""
+    opening = TokenKind.STARTED if first else TokenKind.SUPERSEDED
+    records = [token(opening, 0, attempt=attempt)]
+    records += [token(TokenKind.DELTA, n, attempt=attempt, text=text) for n, text in enumerate(texts, 1)]
+    if ends:
+        whole, count = "".join(texts), len(texts)
+        records.append(token(TokenKind.COMPLETED, count + 1, attempt=attempt, text=whole, deltas=count))
+    return records
+
+
+def shown(changes: Sequence[Change]) -> str:
+    """Return what a reader has on its screen who appends text and forgets on a reset."""
+    text = ""
+    for change in changes:
+        if change.kind is ChangeKind.RESET:
+            text = ""
+        elif change.kind is ChangeKind.TEXT:
+            text += change.text
+        elif change.kind is ChangeKind.ENDED and change.is_repaired:
+            text = change.text
+    return text
+
+
+def fold(records: Sequence[Token]) -> tuple[TurnFold, list[Change]]:
+    """Fold records of one turn."""
+    turn = TurnFold()
+    return turn, [change for record in records for change in turn.apply(record)]
+
+
+def test_apply_one_attempt_gives_its_text_in_order() -> None:
+    """The plain case: nothing lost, nothing twice."""
+    turn, changes = fold(attempt_of(["He", "llo"], (5, 0), first=True, ends=True))
+    assert [change.kind.name for change in changes] == ["STARTED", "TEXT", "TEXT", "ENDED"]
+    assert turn.text == shown(changes) == "Hello"
+    assert turn.is_complete
+    assert not changes[-1].is_repaired
+
+
+def test_apply_later_attempt_resets_and_wins() -> None:
+    """A worker died in the middle; the next owner begins again."""
+    records = attempt_of(["old"], (5, 0), first=True, ends=False) + attempt_of(["new"], (9, 0), first=False, ends=True)
+    _, changes = fold(records)
+    assert [change.kind.name for change in changes] == ["STARTED", "TEXT", "RESET", "TEXT", "ENDED"]
+    assert shown(changes) == "new"
+
+
+def test_apply_later_attempt_without_its_first_record_resets_too() -> None:
+    """The record that says superseded may be what was missed."""
+    records = (
+        attempt_of(["old"], (5, 0), first=True, ends=False) + attempt_of(["a", "b"], (9, 0), first=False, ends=True)[1:]
+    )
+    assert shown(fold(records)[1]) == "ab"
+
+
+def test_apply_stale_attempt_behind_a_later_one_changes_nothing() -> None:
+    """A zombie's late tokens."""
+    late = attempt_of(["zombie"], (5, 0), first=True, ends=False)
+    turn, changes = fold([*attempt_of(["new"], (9, 0), first=False, ends=False), *late])
+    assert turn.text == shown(changes) == "new"
+
+
+def test_apply_same_epoch_higher_try_wins() -> None:
+    """An owner may try again within its epoch."""
+    records = attempt_of(["a"], (5, 0), first=True, ends=False) + attempt_of(["b"], (5, 1), first=False, ends=True)
+    assert shown(fold(records)[1]) == "b"
+
+
+def test_apply_terminal_sent_again_by_the_next_owner_ends_the_accepted_attempt_once() -> None:
+    """It carries the accepted attempt and the new owner's epoch."""
+    records = attempt_of(["Hi"], (5, 0), first=True, ends=False)
+    again = token(TokenKind.COMPLETED, 2, attempt=(5, 0), epoch=9, text="Hi", deltas=1)
+    turn, changes = fold([*records, again, again])
+    assert [change.kind for change in changes].count(ChangeKind.ENDED) == 1
+    assert turn.is_complete
+    assert shown(changes) == "Hi"
+
+
+def test_apply_missed_delta_is_repaired_by_the_terminal_record() -> None:
+    """A reader that came late, or lost a record."""
+    records = attempt_of(["a", "b", "c"], (5, 0), first=True, ends=True)
+    del records[2]
+    turn, changes = fold(records)
+    assert changes[-1].is_repaired
+    assert turn.text == shown(changes) == "abc"
+
+
+def test_apply_terminal_without_text_tells_whether_all_was_seen() -> None:
+    """A repeated answer may have left the memory."""
+    records = attempt_of(["a", "b"], (5, 0), first=True, ends=False)
+    end = token(TokenKind.COMPLETED, 3, deltas=2)
+    whole, _ = fold([*records, end])
+    partial, _ = fold([records[0], records[2], end])
+    assert (whole.text, whole.is_complete) == ("ab", True)
+    assert (partial.text, partial.is_complete) == ("b", False)
+
+
+def test_apply_failure_keeps_what_was_streamed() -> None:
+    """The reader sees how far it came."""
+    records = attempt_of(["a"], (5, 0), first=True, ends=False)
+    turn, changes = fold([*records, token(TokenKind.FAILED, 2, deltas=1)])
+    assert changes[-1].kind is ChangeKind.ENDED
+    assert (turn.text, changes[-1].is_repaired) == ("a", False)
+
+
+def test_stream_fold_turns_and_sessions_are_apart() -> None:
+    """Two sessions may use one turn id; ended turns stay ended."""
+    stream = StreamFold()
+    for session in ("ada", "bob"):
+        for record in attempt_of([session], (5, 0), first=True, ends=True):
+            changes = stream.apply(
+                Token(**{name: getattr(record, name) for name in record.__struct_fields__} | {"session_id": session})
+            )
+        assert changes[-1].text == session
+    assert stream.apply(token(TokenKind.COMPLETED, 2, text="ada", deltas=1)) == ()
+
+
+def test_stream_fold_ended_turns_are_bounded() -> None:
+    """Memory does not grow with the number of turns."""
+    stream = StreamFold()
+    for number in range(ENDED_KEPT + 10):
+        stream.apply(token(TokenKind.COMPLETED, 0, turn_id=f"t{number}", text="", deltas=0))
+    assert len(stream._ended) == ENDED_KEPT
+    assert not stream._turns
+
+
+@st.composite
+def interleavings(draw: st.DrawFn) -> tuple[list[Token], str]:
+    """Attempts in their order of writing, zombies' records behind later ones, any record again, as a resume brings it."""
+    texts = draw(st.lists(st.lists(st.text("abc ", min_size=1, max_size=3), max_size=5), min_size=1, max_size=4))
+    runs = [
+        attempt_of(run, (number * 3, 0), first=number == 0, ends=number == len(texts) - 1)
+        for number, run in enumerate(texts)
+    ]
+    log: list[Token] = []
+    positions = [0] * len(runs)
+    while any(position < len(run) for position, run in zip(positions, runs, strict=True)):
+        ready = [n for n, run in enumerate(runs) if positions[n] < len(run)]
+        chosen = draw(st.sampled_from(ready))
+        log.append(runs[chosen][positions[chosen]])
+        positions[chosen] += 1
+        if draw(st.booleans()):  # the reader goes back and reads some again
+            back = draw(st.integers(0, len(log) - 1))
+            log += log[back:]
+        if len(log) > 400:
+            log += [record for n, run in enumerate(runs) for record in run[positions[n] :]]
+            break
+    return log, "".join(texts[-1])
+
+
+@given(interleavings())
+def test_apply_any_interleaving_gives_the_last_attempts_text_alone(case: tuple[list[Token], str]) -> None:
+    """No mixed attempts, whatever zombies wrote and however often the reader resumed."""
+    log, expected = case
+    turn, changes = fold(log)
+    assert turn.text == shown(changes) == expected
+    assert turn.is_complete
+    assert [change.kind for change in changes].count(ChangeKind.ENDED) == 1
+
+
+@given(interleavings(), st.data())
+def test_apply_any_losses_are_repaired_at_the_end(case: tuple[list[Token], str], data: st.DataObject) -> None:
+    """Whatever a reader missed, the terminal record makes it whole."""
+    log, expected = case
+    kept = data.draw(st.lists(st.booleans(), min_size=len(log), max_size=len(log)))
+    seen = [record for record, keep in zip(log, kept, strict=True) if keep or record.kind is TokenKind.COMPLETED]
+    turn, changes = fold(seen)
+    assert turn.text == shown(changes) == expected
