@@ -19,7 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from schemas.errors import BrokerError
+from schemas.errors import BrokerError, TopicMismatchError
 
 _TIMEOUT_S = 15.0
 _BATCH = 500
@@ -64,6 +64,7 @@ class TopicReader:
         *,
         start: Start | Mapping[int, int] = Start.END,
         partitions: Sequence[int] | None = None,
+        expected_count: int | None = None,
         client_config: Mapping[str, Any] | None = None,
     ) -> None:
         """Look the topic up and begin to read; blocks for some milliseconds.
@@ -73,16 +74,22 @@ class TopicReader:
             topic: Its name.
             start: Where to begin, or an offset for each partition.
             partitions: Which to read; all unless given.
+            expected_count: How many partitions the topic has to have.
             client_config: Further librdkafka settings.
 
         Raises:
             BrokerError: No broker answered, or there is no such topic.
+            TopicMismatchError: The topic has another number of partitions than expected.
         """
         config = {"bootstrap.servers": bootstrap_servers, "log_level": 0, **(client_config or {})}
         self.topic = topic
         self._servers = bootstrap_servers
         self._admin = AdminClient(config)
         self.count = self._count_partitions()
+        if expected_count not in {None, self.count}:
+            raise TopicMismatchError(
+                f"partitions: {expected_count}, but {topic} has {self.count}; set it to that number"
+            )
         self.partitions = tuple(range(self.count) if partitions is None else partitions)
         self.ends = self.current_ends()
         self._at_end: set[int] = set()

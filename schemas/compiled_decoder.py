@@ -1,7 +1,7 @@
 """Reads Avro into a struct: straight-line Python, generated from the struct when it is first used.
 
-fastavro reads a token into a dict in 4.1 us; the function generated here makes the struct itself in 2.3 us
-(``benchmarks/codec.py``), and the tests compare the two for every type.
+fastavro reads a token into a dict in 4.1 us; the function generated here makes the struct itself in 2.3 us, and the
+tests compare the two for every type (CPython 3.11, a token of 103 bytes, the least of many runs).
 
 Broken bytes: positions only grow, and a slice behind the end is short instead of an error; so a text that claims more
 than there is puts the position behind the end, where the next read or the last check fails. Nothing is allocated by

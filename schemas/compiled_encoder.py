@@ -1,8 +1,8 @@
 """Writes a struct as Avro: straight-line Python, generated from the struct when it is first used.
 
 fastavro writes dicts by walking the schema: 4.4 us for a token, and the dict is not made yet. The function generated
-here takes the struct itself and needs 0.7 us (``benchmarks/codec.py``), for the same bytes: the tests compare the two
-for every type.
+here takes the struct itself and needs 0.7 us, for the same bytes: the tests compare the two for every type (CPython
+3.11, a token of 103 bytes, the least of many runs).
 """
 
 from __future__ import annotations

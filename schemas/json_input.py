@@ -11,7 +11,7 @@ from msgspec import Struct
 class _Tag(Struct):
     """The only field that is read first."""
 
-    type: str | None = None
+    type: str = ""
 
 
 class JsonReader:
@@ -37,10 +37,10 @@ class JsonReader:
         """
         if raw.startswith(b"\xef\xbb\xbf"):
             raw = raw[3:]
-        tag = self._tag.decode(raw).type or self._default
-        decoder = self._decoders.get(tag or "")
+        tag = self._tag.decode(raw).type or self._default or ""
+        decoder = self._decoders.get(tag)
         if decoder is None:
-            found = "no type" if tag is None else f"unknown type {tag[:64]!r}"
+            found = f"unknown type {tag[:64]!r}" if tag else "no type"
             raise ValueError(f"{found}; known types: {', '.join(self._decoders)}")
         record: Struct = decoder.decode(raw)
         return record

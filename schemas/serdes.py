@@ -2,7 +2,8 @@
 
 Written: Avro in the single-object encoding, or in Confluent's wire format where a schema registry is set. Read:
 both, and JSON for commands and controls, told apart by the first byte (:mod:`schemas.framing`). Values of the
-table are MessagePack maps: they are rewritten with each event, and Avro costs 20 times as much there.
+table are MessagePack maps: they are rewritten with each event, and a session of 20 KB takes 5 us to write and 11 to
+read so, against 22 and 94 as compiled Avro.
 """
 
 from __future__ import annotations

@@ -55,6 +55,10 @@ class Upcasters:
             functions.append(function)
         return tuple(functions)
 
+    def starts(self) -> list[tuple[str, str]]:
+        """Type and fingerprint of every schema that has an upcaster."""
+        return list(self._steps)
+
 
 #: Those of this version.
 UPCASTERS = Upcasters()

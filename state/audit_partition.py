@@ -61,6 +61,7 @@ class PartitionAudit:
         self._scope = scope
         self._reader, self._names, self._tally = scope.reader, scope.names, scope.tally
         self._only = scope.only
+        self._wanted = None if scope.only is None else frozenset({scope.only, PARTITION_KEY})
         self._number = number
         self._events_committed = events_committed
         self._messages_committed = messages_committed
@@ -84,9 +85,8 @@ class PartitionAudit:
         number, data_dir = self._number, self._scope.data_dir
         claims = Claims(number, ValueCodec(self._scope.codec), self._tally)
         if data_dir is not None:
-            only = None if self._only is None else frozenset({self._only})
             try:
-                for table in local_tables(data_dir, number, only):
+                for table in local_tables(data_dir, number, self._wanted):
                     claims.add_table(table)
             except UnreadableTableError as exc:
                 self._tally.found(FindingKind.UNREADABLE_TABLE, number, str(exc))
@@ -103,7 +103,7 @@ class PartitionAudit:
         earliest, end = self._reader.watermarks(topic, self._number)
         for batch in self._read(topic, max(first, earliest), end):
             for message in batch:
-                if self._only is None or message.key() == self._only:
+                if self._wanted is None or message.key() in self._wanted:
                     claims.add_record(message)
         return end
 

@@ -15,7 +15,20 @@ from state.store import ChangelogRecord
 #: Records handed over at once; at 2 KB each about 10 MB.
 BATCH: Final = 5000
 
-_POLL_S: Final = 0.25
+#: ``consume`` waits this long for a full batch; the last one never is.
+_POLL_S: Final = 0.05
+_ASK_AGAIN_S: Final = 0.05
+
+#: What a broker, or librdkafka for it, says while a partition has no leader.
+_PASSING_ERRORS: Final = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError._TRANSPORT,  # noqa: SLF001 -- librdkafka's public constant
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    }
+)
 
 
 class ChangelogReader:
@@ -45,14 +58,26 @@ class ChangelogReader:
         """
         consumer = Consumer(self._config)
         try:
-            return {
-                partition: consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=timeout_s)
-                for partition in partitions
-            }
+            give_up = time.monotonic() + timeout_s
+            return {partition: self._watermarks(consumer, partition, give_up) for partition in partitions}
         except KafkaException as exc:
             raise RecoveryError(f"{self._topic}: the broker did not tell where it ends: {exc}") from exc
         finally:
             consumer.close()
+
+    def _watermarks(self, consumer: Consumer, partition: int, give_up: float) -> tuple[int, int]:
+        """Ask until the partition's leader answers: a topic just made, or a broker just started, has none yet."""
+        while True:
+            left_s = give_up - time.monotonic()
+            try:
+                offsets: tuple[int, int] = consumer.get_watermark_offsets(
+                    TopicPartition(self._topic, partition), timeout=max(left_s, _POLL_S)
+                )
+                return offsets
+            except KafkaException as exc:
+                if left_s < 0 or exc.args[0].code() not in _PASSING_ERRORS:
+                    raise
+            consumer.poll(_ASK_AGAIN_S)
 
     def read(
         self, ranges: Mapping[int, tuple[int, int]], *, deadline_s: float, stop: Event | None = None

@@ -13,7 +13,7 @@ from typing import Final
 from schemas.errors import RecoveryError, StoreError
 from state.changelog import ChangelogReader
 from state.fold import FOLD_VERSION
-from state.store import Applied, SessionStore
+from state.store import Applied, CorruptStoreError, SessionStore
 from state.value import PARTITION_KEY, header_of
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,18 @@ class Recovery:
             raise
 
     def _run(self, owned: set[int], fresh: set[int], stop: Event) -> Recovered:
+        wiped: set[int] = set()
+        while True:
+            try:
+                return self._run_once(owned, fresh, stop)
+            except CorruptStoreError as exc:
+                if exc.partition in wiped or exc.partition not in fresh:
+                    raise
+                logger.warning("%s: wiped, to be recovered from the changelog", exc)
+                wiped.add(exc.partition)
+                self._store.wipe_partition(exc.partition)
+
+    def _run_once(self, owned: set[int], fresh: set[int], stop: Event) -> Recovered:
         began = time.monotonic()
         for partition in fresh:
             self._wipe_if_old(partition)
@@ -130,6 +142,9 @@ class Recovery:
             self._store.own(owned)
 
     def _wipe_if_old(self, partition: int) -> None:
+        if self._store.is_marked_corrupt(partition):
+            logger.warning("partition %d: local store is damaged: wiped", partition)
+            self._store.wipe_partition(partition)
         age = self._store.age_s(partition)
         if age is not None and age > MAX_STORE_AGE_S:
             logger.warning("partition %d: local store is %.1f days old: wiped", partition, age / 86_400)

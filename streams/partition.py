@@ -155,7 +155,7 @@ class Partition:
         """Run ``begin`` now, or behind the barrier."""
         if self.phase is Phase.OPEN:
             begin()
-        else:
+        elif self.phase is not Phase.STOPPED:
             self._held.append(begin)
 
     def discard_held(self) -> None:

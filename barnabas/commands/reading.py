@@ -10,7 +10,6 @@ import msgspec
 
 from barnabas.commands import context
 from barnabas.reader import ReadRecord, Start, TopicReader
-from schemas.errors import SettingsError
 from schemas.serdes import Codec
 from topics.partitioner import partition_for, session_key
 
@@ -27,17 +26,20 @@ def open_reader(
 
     Raises:
         BrokerError: Kafka does not answer, or the topic does not exist.
-        SettingsError: The topic has another number of partitions.
+        TopicMismatchError: The topic has another number of partitions.
     """
     servers = context.bootstrap_servers(settings)
     partitions = None
     if session is not None:
         partitions = (partition_for(session_key(session, tenant), settings.partitions),)
-    reader = TopicReader(servers, topic, start=start, partitions=partitions, client_config=settings.kafka)
-    if reader.count != settings.partitions:
-        reader.close()
-        raise SettingsError(f"partitions: {settings.partitions}, but {topic} has {reader.count}; set it to that number")
-    return reader
+    return TopicReader(
+        servers,
+        topic,
+        start=start,
+        partitions=partitions,
+        expected_count=settings.partitions,
+        client_config=settings.kafka,
+    )
 
 
 def codec_for(settings: Settings) -> Codec:

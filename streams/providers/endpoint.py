@@ -55,6 +55,7 @@ class Endpoint:
         self._headers = dict(headers)
         self._connect_s = timeouts.connect_s
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def warm(self, path: str) -> None:
         """Open a connection by reading ``path``; an endpoint without it (404, 405) is warm as well."""
@@ -107,6 +108,7 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close every connection; running calls end with ``ProviderUnavailableError``."""
+        self._is_closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -128,6 +130,8 @@ class Endpoint:
         return response
 
     async def _request(self, method: str, path: str, body: bytes | None) -> aiohttp.ClientResponse:
+        if self._is_closed:  # a retry that wakes up now must not open a session that nobody closes
+            raise ProviderUnavailableError(f"{self._name}: the provider was closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=300),

@@ -86,6 +86,7 @@ class LocalProvider:
         self._loading = asyncio.Lock()
         self._server: _Server | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._is_closed = False
         self._running: dict[_Call, asyncio.Future[None]] = {}
 
     async def warm(self) -> None:
@@ -122,6 +123,7 @@ class LocalProvider:
     async def close(self) -> None:
         """Stop the running answers at their next token, then free the model and its threads."""
         async with self._loading:
+            self._is_closed = True
             executor, self._executor = self._executor, None
             if executor is None:
                 return
@@ -135,6 +137,8 @@ class LocalProvider:
 
     async def _loaded(self) -> tuple[_Server, ThreadPoolExecutor]:
         async with self._loading:
+            if self._is_closed:  # a turn that waited for the lock must not load the model again
+                raise ProviderUnavailableError("local: the provider was closed")
             if self._server is None or self._executor is None:
                 weights = self._weights or find_weights()
                 executor = ThreadPoolExecutor(self._slots, thread_name_prefix="barnabas-local")
@@ -164,7 +168,10 @@ class LocalProvider:
         params.model.path = str(weights)
         params.n_parallel = self._slots
         params.n_ctx = self._slots * self._context_tokens
-        params.cpuparams.n_threads = min(os.cpu_count() or 1, _MAX_THREADS)
+        # One core is left to the event loop and the broker. The threads spin at a barrier for every layer:
+        # with one on each of 2 busy cores the first token took more than 30 s, with a single one 8 s; on
+        # quiet cores the second adds 15 % (115 and 132 tokens/s).
+        params.cpuparams.n_threads = max(1, min((os.cpu_count() or 1) - 1, _MAX_THREADS))
         params.cpuparams_batch.n_threads = params.cpuparams.n_threads
         params.n_gpu_layers = 0
         params.fit_params = False

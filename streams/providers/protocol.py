@@ -101,5 +101,9 @@ class Provider(Protocol):
         ...
 
     async def close(self) -> None:
-        """End running calls and release connections, threads and the model. Repeatable."""
+        """End running calls and release connections, threads and the model; repeatable, and for good.
+
+        A call that comes after it, or a retry that wakes up after it, raises ``ProviderUnavailableError``
+        where there was something to release.
+        """
         ...

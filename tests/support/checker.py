@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.attempt import Attempt
+from schemas.errors import DecodeError, UnknownEventError
 from schemas.events import (
     LogEvent,
     MemoryCompacted,
@@ -19,6 +20,7 @@ from schemas.events import (
     StepCompleted,
     ToolCalled,
     ToolReturned,
+    TurnCancelled,
     TurnCompleted,
     TurnStarted,
 )
@@ -160,11 +162,15 @@ class Report:
         )
 
 
-def fold_log(records: Iterable[Read], topic: str) -> LogFold:
-    """Fold the records of ``events``."""
-    codec, log = Codec(), LogFold()
+def fold_log(records: Iterable[Read], topic: str, log: LogFold | None = None) -> LogFold:
+    """Fold the records of ``events``; what is no event of this version is counted."""
+    codec, log = Codec(), log or LogFold()
     for record in records:
-        event = codec.decode_event(record.value, topic=topic, partition=record.partition, offset=record.offset)
+        try:
+            event = codec.decode_event(record.value, topic=topic, partition=record.partition, offset=record.offset)
+        except (DecodeError, UnknownEventError):
+            log.rejected["unreadable"] += 1
+            continue
         log.feed(record.partition, record.offset, event)
     return log
 
@@ -222,8 +228,8 @@ def _check_order(report: Report, messages: list[Published], log: LogFold) -> Non
     seen: set[str] = set()
     for message in messages:
         accepted = log.outcomes.get(message.turn_id)
-        if accepted is None or message.turn_id in seen:
-            continue
+        if accepted is None or message.turn_id in seen or isinstance(accepted.event, TurnCancelled):
+            continue  # a waiting message is cancelled ahead of its turn
         seen.add(message.turn_id)
         offset, before = last.get(message.session_id, (-1, ""))
         if accepted.offset <= offset:
@@ -232,7 +238,7 @@ def _check_order(report: Report, messages: list[Published], log: LogFold) -> Non
     by_session: dict[str, int] = {}
     for accepted in sorted(log.outcomes.values(), key=lambda outcome: (outcome.partition, outcome.offset)):
         source = accepted.event.source_offset
-        if source < by_session.get(accepted.event.session_id, -1) and type(accepted.event).__name__ != "TurnCancelled":
+        if source < by_session.get(accepted.event.session_id, -1) and not isinstance(accepted.event, TurnCancelled):
             report.fault(f"out of order: the message at offset {source} of session {accepted.event.session_id}")
         by_session[accepted.event.session_id] = max(source, by_session.get(accepted.event.session_id, -1))
 

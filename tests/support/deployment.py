@@ -22,7 +22,7 @@ from schemas.ids import message_id_at
 from schemas.serdes import Codec
 from streams.providers.scripted import Behaviour, Script, ScriptedCall, read_calls
 from streams.worker import Worker
-from tests.support.checker import LogFold, Published, Report, check_run
+from tests.support.checker import LogFold, Published, Report, check_run, fold_log
 from tests.support.faults import Faults
 from tests.support.processes import ROOT, BarnabasProcess, environment
 from tests.support.topic_reader import Read, TopicReader
@@ -251,18 +251,14 @@ class Deployment:
         """Fold what the log holds by now."""
         reader = self.reader(self.names.events)
         reader.poll(0.02)
-        for record in reader.records[self._log_read :]:
-            event = self._codec.decode_event(
-                record.value, topic=reader.topic, partition=record.partition, offset=record.offset
-            )
-            self._log.feed(record.partition, record.offset, event)
+        fold_log(reader.records[self._log_read :], reader.topic, self._log)
         self._log_read = len(reader.records)
         return self._log
 
     def tokens(self) -> list[Any]:
         """All tokens by now, decoded."""
         reader = self.reader(self.names.tokens)
-        reader.poll(0.02)
+        reader.read_to_end()
         return [
             self._codec.decode_token(r.value, topic=reader.topic, partition=r.partition, offset=r.offset)
             for r in reader.records
@@ -271,7 +267,7 @@ class Deployment:
     def dead_letters(self) -> list[Any]:
         """All dead letters by now, decoded."""
         reader = self.reader(self.names.dead_letters)
-        reader.poll(0.02)
+        reader.read_to_end()
         return [
             self._codec.decode_dead_letter(r.value, topic=reader.topic, partition=r.partition, offset=r.offset)
             for r in reader.records

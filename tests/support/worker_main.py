@@ -68,8 +68,13 @@ def main() -> int:
     inject(spec.faults)
     switch_off(os.environ.get("BARNABAS_TEST_OFF", ""))
 
+    def ready(worker: Worker) -> None:
+        import faust.streams
+
+        _say("ready", worker=worker.name, is_cython=faust.streams._CStreamIterator is not None)
+
     async def run() -> int:
-        worker = Worker(spec.options(), spec.agents(), on_ready=lambda worker: _say("ready", worker=worker.name))
+        worker = Worker(spec.options(), spec.agents(), on_ready=ready)
         return await worker.run()
 
     return asyncio.run(run())

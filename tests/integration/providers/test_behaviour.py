@@ -8,6 +8,7 @@ from contextlib import aclosing
 import pytest
 from pydantic import SecretStr
 
+from schemas.errors import ProviderUnavailableError
 from streams.providers import (
     ChatMessage,
     ModelDelta,
@@ -28,6 +29,8 @@ MODELS = [
     "anthropic:fake",
     pytest.param("local", marks=pytest.mark.model),
 ]
+# Nothing here is about speed, and a test machine may be busy.
+PATIENT = Timeouts(first_token_s=100, between_tokens_s=100, total_s=100)
 REQUEST = ModelRequest(
     messages=(ChatMessage("system", "Answer at length."), ChatMessage("user", "Tell me about the sea and its ships.")),
     max_tokens=40,
@@ -52,7 +55,7 @@ async def provider(request: pytest.FixtureRequest) -> AsyncIterator[Provider]:
 
 
 async def _read(provider: Provider, request: ModelRequest = REQUEST) -> list[ModelDelta]:
-    return [delta async for delta in bounded(provider.stream(request), Timeouts())]
+    return [delta async for delta in bounded(provider.stream(request), PATIENT)]
 
 
 async def test_stream_comes_in_pieces_and_ends_once(provider: Provider) -> None:
@@ -76,7 +79,7 @@ async def test_stream_twice_at_once_answers_both(provider: Provider) -> None:
 
 async def test_stream_closed_early_leaves_the_provider_usable(provider: Provider) -> None:
     """A reader that stops after one delta does not spoil the next call."""
-    async with aclosing(bounded(provider.stream(REQUEST), Timeouts())) as stream:
+    async with aclosing(bounded(provider.stream(REQUEST), PATIENT)) as stream:
         assert (await anext(stream)).text
     assert (await _read(provider))[-1].finish_reason is not None
 
@@ -86,13 +89,13 @@ async def test_stream_cancelled_leaves_the_provider_usable(provider: Provider) -
     has_started = asyncio.Event()
 
     async def read() -> None:
-        async with aclosing(bounded(provider.stream(REQUEST), Timeouts())) as stream:
+        async with aclosing(bounded(provider.stream(REQUEST), PATIENT)) as stream:
             async for _ in stream:
                 has_started.set()
                 await asyncio.get_running_loop().create_future()
 
     task = asyncio.create_task(read())
-    await asyncio.wait_for(has_started.wait(), 30)
+    await asyncio.wait_for(has_started.wait(), 100)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -104,3 +107,14 @@ async def test_warm_and_close_can_be_repeated(provider: Provider) -> None:
     await provider.warm()
     await provider.close()
     await provider.close()
+
+
+async def test_stream_after_close_opens_nothing_again(provider: Provider) -> None:
+    """A turn that comes too late ends; it leaves no second model, session or thread behind."""
+    await provider.close()
+    try:
+        await _read(provider)
+    except ProviderUnavailableError as error:
+        assert "closed" in str(error)  # noqa: PT017 -- echo and scripted hold nothing, and answer
+    else:
+        assert provider.name in {"echo", "scripted"}

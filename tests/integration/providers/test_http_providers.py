@@ -44,13 +44,13 @@ async def provider(request: pytest.FixtureRequest, server: ModelServer) -> Async
     await provider.close()
 
 
-def _create(kind: Kind, url: str) -> Provider:
+def _create(kind: Kind, url: str, *, connect_s: float = 5.0) -> Provider:
     options = ProviderOptions(
         openai_api_key=SecretStr(KEY),
         openai_base_url=f"{url}/v1",
         anthropic_api_key=SecretStr(KEY),
         anthropic_base_url=url,
-        timeouts=Timeouts(connect_s=0.3),
+        timeouts=Timeouts(connect_s=connect_s),
     )
     return create_provider(f"{kind}:fake", options)
 
@@ -243,7 +243,7 @@ async def test_connect_that_is_never_answered_times_out(kind: Kind) -> None:
         for client in (first, second):
             client.settimeout(0)
             client.connect_ex(full.getsockname())
-        provider = _create(kind, f"http://127.0.0.1:{full.getsockname()[1]}")
+        provider = _create(kind, f"http://127.0.0.1:{full.getsockname()[1]}", connect_s=0.3)
         with pytest.raises(ProviderTimeoutError) as caught:
             await _ask(provider, "x", Timeouts())
         await provider.close()

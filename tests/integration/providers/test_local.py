@@ -20,10 +20,31 @@ from streams.providers import ChatMessage, ModelDelta, ModelRequest, Timeouts, b
 from streams.providers.local import LocalProvider, find_weights
 
 pytestmark = pytest.mark.model
+# Nothing here is about speed, and a test machine may be busy.
+PATIENT = Timeouts(first_token_s=100, between_tokens_s=100, total_s=100)
 
 
 def _request(text: str, max_tokens: int | None = None) -> ModelRequest:
     return ModelRequest(messages=(ChatMessage("user", text),), max_tokens=max_tokens)
+
+
+class CountingServer:
+    """Passes calls on to the real one; keeps the last messages' texts and counts the chunks."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.texts: list[str] = []
+        self.chunks = 0
+
+    def handle_chat_completions(self, prompt: dict[str, Any], callback: Callable[[dict[str, Any]], bool]) -> None:
+        """Count, and answer."""
+        self.texts.append(prompt["messages"][-1]["content"])
+
+        def counted(chunk: dict[str, Any]) -> bool:
+            self.chunks += 1
+            return callback(chunk)
+
+        self.server.handle_chat_completions(prompt, counted)
 
 
 @pytest.fixture
@@ -36,7 +57,7 @@ async def provider() -> AsyncIterator[LocalProvider]:
 
 
 async def _read(provider: LocalProvider, request: ModelRequest) -> list[ModelDelta]:
-    return [delta async for delta in bounded(provider.stream(request), Timeouts())]
+    return [delta async for delta in bounded(provider.stream(request), PATIENT)]
 
 
 async def test_warm_many_at_once_loads_once(provider: LocalProvider) -> None:
@@ -84,39 +105,31 @@ async def test_warm_is_silent_and_listens_on_nothing(
 async def test_warm_leaves_the_signal_handlers_alone(provider: LocalProvider) -> None:
     """Earlier xllamacpp servers (April 2026) took SIGTERM and SIGINT for themselves; a worker must be told to stop."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        was_told = asyncio.Event()
-        loop.add_signal_handler(number, was_told.set)
-        try:
-            await provider.close()
-            await provider.warm()
+    was_told = {number: asyncio.Event() for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, event in was_told.items():
+        loop.add_signal_handler(number, event.set)
+    try:
+        await provider.warm()
+        for number, event in was_told.items():
             os.kill(os.getpid(), number)
-            await asyncio.wait_for(was_told.wait(), 5)
-        finally:
+            await asyncio.wait_for(event.wait(), 5)
+    finally:
+        for number in was_told:
             loop.remove_signal_handler(number)
     assert (await _read(provider, _request("still there?", 3)))[-1].finish_reason is not None
 
 
 async def test_stream_closed_early_stops_the_model(provider: LocalProvider) -> None:
-    """The native call ends within a token or two of its reader, not after its 1,500."""
+    """The native call ends within a token or two of its reader, not after its 1,500: counted, not timed."""
+    await provider.warm()
+    counting = provider._server = CountingServer(provider._server)
     async with aclosing(provider.stream(_request("Tell me a very long story.", 1500))) as stream:
         await anext(stream)
         (running,) = provider._running.values()
-    await asyncio.wait_for(running, 2)
-    assert not provider._running
-
-
-class CountingServer:
-    """Passes calls on to the real one, and keeps the last messages' texts."""
-
-    def __init__(self, server: Any) -> None:
-        self.server = server
-        self.texts: list[str] = []
-
-    def handle_chat_completions(self, prompt: dict[str, Any], callback: Callable[[dict[str, Any]], bool]) -> None:
-        """Count, then answer."""
-        self.texts.append(prompt["messages"][-1]["content"])
-        self.server.handle_chat_completions(prompt, callback)
+        before = counting.chunks
+    await asyncio.wait_for(running, 30)
+    assert counting.chunks <= before + 5
+    counting.server = None
 
 
 async def test_stream_more_than_the_slots_wait_and_one_cancelled_meanwhile_never_starts(

@@ -164,7 +164,7 @@ def test_stream_fold_ended_turns_are_bounded() -> None:
 
 @st.composite
 def interleavings(draw: st.DrawFn) -> tuple[list[Token], str]:
-    """Attempts in their order of writing, zombies' records behind later ones, any record again, as a resume brings it."""
+    """Attempts as they are written, zombies' records behind later ones, any record again as a resume brings it."""
     texts = draw(st.lists(st.lists(st.text("abc ", min_size=1, max_size=3), max_size=5), min_size=1, max_size=4))
     runs = [
         attempt_of(run, (number * 3, 0), first=number == 0, ends=number == len(texts) - 1)

@@ -8,6 +8,9 @@ from schemas.binary import decoder_for
 from schemas.known_schemas import KnownSchemas
 from schemas.record_types import COMMANDS, CONTROLS, EVENTS, TOKENS, VALUES
 from schemas.serdes import Codec
+from schemas.upcasters import UPCASTERS
+
+_KNOWN = KnownSchemas()
 
 AT: dict[str, Any] = {"topic": "some.topic", "partition": 3, "offset": 77}
 
@@ -24,7 +27,10 @@ def read(codec: Codec, cls: type[Struct], raw: bytes | None) -> Any:
         return codec.decode_token(raw, **AT)
     if cls in VALUES:
         # No topic holds them as Avro; the schema is still theirs.
-        return decoder_for(KnownSchemas().current(cls.__name__), cls, 10, ())(raw or b"")
+        schema = _KNOWN.by_fingerprint((raw or b"")[2:10])
+        assert schema is not None
+        steps = UPCASTERS.path(schema.name, schema.fingerprint.hex())
+        return decoder_for(schema, cls, 10, steps)(raw or b"")
     return codec.decode_dead_letter(raw, **AT)
 
 

@@ -23,7 +23,7 @@ def strategy_for(cls: type[Struct]) -> st.SearchStrategy[Any]:
     return _strategy(mi.type_info(cls))
 
 
-def _strategy(kind: mi.Type) -> st.SearchStrategy[Any]:
+def _strategy(kind: mi.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one case a type
     match kind:
         case mi.StructType():
             fields = {field.name: _strategy(field.type) for field in kind.fields}
@@ -59,34 +59,31 @@ def full(cls: type[Struct]) -> Any:
 
 
 def _sample(kind: mi.Type, name: str, *, full: bool) -> Any:
-    match kind:
-        case mi.StructType():
-            fields = {
-                field.name: _sample(field.type, field.name, full=full)
-                for field in kind.fields
-                if full or field.required
-            }
-            return kind.cls(**fields)
-        case mi.UnionType():
-            return _sample(next(each for each in kind.types if not isinstance(each, mi.NoneType)), name, full=full)
-        case mi.DictType():
-            return {"key": _sample(kind.value_type, f"{name} value", full=full), "ключ": _sample(kind.value_type, "", full=full)}
-        case mi.ListType():
-            return [_sample(kind.item_type, name, full=full)]
-        case mi.VarTupleType():
-            return tuple(_sample(kind.item_type, name, full=full) for _ in range(2))
-        case mi.EnumType():
-            return list(kind.cls)[len(name) % len(kind.cls)]
-        case mi.StrType():
-            return f"{name} ✓ 𝄞" if full else name
-        case mi.BytesType():
-            return bytes(range(250, 256)) + name.encode()
-        case mi.IntType():
-            # Another length of the number for each field: 1 to 6 bytes.
-            return 1_760_000_000_123 if name.endswith("_at") else sum(name.encode()) ** (len(name) % 4)
-        case mi.BoolType():
-            return True
-    raise TypeError(kind)
+    if isinstance(kind, mi.StructType):
+        asked = [field for field in kind.fields if full or field.required]
+        return kind.cls(**{field.name: _sample(field.type, field.name, full=full) for field in asked})
+    if isinstance(kind, mi.UnionType):
+        return _sample(next(each for each in kind.types if not isinstance(each, mi.NoneType)), name, full=full)
+    if isinstance(kind, mi.DictType):
+        keys = {"key": f"{name} value", "ключ": ""}
+        return {key: _sample(kind.value_type, value, full=full) for key, value in keys.items()}
+    if isinstance(kind, mi.ListType):
+        return [_sample(kind.item_type, name, full=full)]
+    if isinstance(kind, mi.VarTupleType):
+        return tuple(_sample(kind.item_type, name, full=full) for _ in range(2))
+    return _leaf(kind, name, full=full)
+
+
+def _leaf(kind: mi.Type, name: str, *, full: bool) -> Any:
+    if isinstance(kind, mi.EnumType):
+        return list(kind.cls)[len(name) % len(kind.cls)]
+    return {
+        mi.StrType: f"{name} ✓ 𝄞" if full else name,
+        mi.BytesType: bytes(range(250, 256)) + name.encode(),
+        # Another length of the number for each field: 1 to 6 bytes.
+        mi.IntType: 1_760_000_000_123 if name.endswith("_at") else sum(name.encode()) ** (len(name) % 4),
+        mi.BoolType: True,
+    }[type(kind)]
 
 
 def to_fields(record: Struct) -> Any:

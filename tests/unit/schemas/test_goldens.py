@@ -11,6 +11,7 @@ from schemas.serdes import Codec
 from tests.unit.schemas.goldens import GOLDEN_DIR, SAMPLES, path_of, value_of
 from tests.unit.schemas.reading import read
 
+CODEC = Codec()
 GOLDENS = sorted(GOLDEN_DIR.glob("*.json"))
 
 
@@ -20,7 +21,7 @@ def test_decode_golden_bytes_yields_what_they_mean(path: Path) -> None:
     golden = json.loads(path.read_text("utf-8"))
     cls = RECORDS[path.name.split(".")[0]]
     expected = msgspec.convert(golden["means"], cls)
-    assert read(Codec(), cls, bytes.fromhex(golden["avro"])) == expected
+    assert read(CODEC, cls, bytes.fromhex(golden["avro"])) == expected
 
 
 @pytest.mark.parametrize("path", [path for path in GOLDENS if "value" in json.loads(path.read_text())], ids=str)
@@ -28,7 +29,7 @@ def test_decode_value_golden_bytes_yields_what_they_mean(path: Path) -> None:
     """As above, for what lies in the table."""
     golden = json.loads(path.read_text("utf-8"))
     cls = RECORDS[path.name.split(".")[0]]
-    codec, raw = Codec(), bytes.fromhex(golden["value"])
+    codec, raw = CODEC, bytes.fromhex(golden["value"])
     value = codec.decode_session(raw) if cls.__name__ == "Session" else codec.decode_partition_state(raw)
     assert value == msgspec.convert(golden["means"], cls)
 
@@ -37,7 +38,7 @@ def test_decode_value_golden_bytes_yields_what_they_mean(path: Path) -> None:
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_encode_sample_equals_its_golden(name: str, sample: str) -> None:
     """What is written now is what the golden says; a missing one: python -m tests.unit.schemas.goldens."""
-    codec, cls = Codec(), RECORDS[name]
+    codec, cls = CODEC, RECORDS[name]
     record = SAMPLES[sample](cls)
     avro = codec.encode(record)
     golden = json.loads(path_of(cls, sample, avro).read_text("utf-8"))

@@ -77,13 +77,13 @@ class PartitionLog:
     Offsets have holes, as Kafka's have behind a transactional producer.
     """
 
-    def __init__(self, *, first_offset: int = 3, partition: int = 0) -> None:
-        self.partition = partition
+    def __init__(self, *, first_offset: int = 3, message_step: int = 2) -> None:
         self.records: list[Logged] = []
         self.next_offset = first_offset
         self.epoch = -1
         self.now = 1_000
-        self._messages = 0
+        self.messages: list[Message] = []
+        self._message_step = message_step
         self._lanes: dict[str, Lane] = {}
 
     # -- Writing
@@ -107,8 +107,9 @@ class PartitionLog:
 
     def message(self, session_id: str) -> Message:
         """A message arrives for a session."""
-        self._messages += 1
-        message = Message(session_id, f"m{self._messages}", self._messages * 2)
+        number = len(self.messages)
+        message = Message(session_id, f"m{number + 1}", number * self._message_step)
+        self.messages.append(message)
         self.lane(session_id).waiting.append(message)
         return message
 
