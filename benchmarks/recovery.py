@@ -14,20 +14,21 @@ import tempfile
 import time
 from pathlib import Path
 
+import faust
 from confluent_kafka import Producer
-from faust import App
 
 from infra.broker import Broker
 from schemas.attempt import Attempt
 from schemas.events import PartitionOpened, TurnCompleted, TurnStarted
 from schemas.ids import event_id_for, turn_id_for
 from schemas.serdes import Codec
-from schemas.session import Session
+from schemas.session import PartitionState, Session
 from state.audit import audit
 from state.changelog import ChangelogReader
 from state.options import StoreOptions
 from state.partition_fold import PartitionFold
 from state.recovery import Recovery
+from state.store import SessionStore
 from state.table import SESSIONS, SessionTable
 from state.value import PARTITION_KEY, ValueCodec
 from topics.admin import ensure_topics
@@ -48,7 +49,7 @@ class Log:
         self._producer = Producer(
             {"bootstrap.servers": servers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
         )
-        self._folds = [PartitionFold(VALUES_EMPTY(number)) for number in range(partitions)]
+        self._folds = [PartitionFold(PartitionState(partition=number)) for number in range(partitions)]
         self._ends = [0] * partitions
         self.folded = 0
         self.fold_s = 0.0
@@ -101,5 +102,69 @@ class Log:
                 self._producer.poll(0.1)
 
 
-def VALUES_EMPTY(partition: int) -> PartitionState:  # noqa: N802
-    return PartitionState(partition=partition)
+def make_store(folder: Path, names: TopicNames, partitions: int) -> SessionStore:
+    """A worker's store, as the app factory makes it."""
+    app = faust.App(names.app_id, datadir=str(folder), store="rocksdb://", Table=SessionTable, autodiscover=False)
+    options = {"store_options": StoreOptions()}
+    table = app.Table(SESSIONS, partitions=partitions, key_type=bytes, value_type=bytes, options=options)
+    store: SessionStore = table.store
+    return store
+
+
+def measure(servers: str, *, sessions: int, size: int, partitions: int, folder: Path) -> dict[str, float]:
+    """Write, recover from an empty directory, recover again from the position, audit."""
+    names = TopicNames("bench-recovery")
+    ensure_topics(servers, catalog(names, partitions=partitions))
+    log = Log(servers, names, partitions)
+    log.write(sessions, size)
+    owned = set(range(partitions))
+
+    def recover() -> float:
+        store = make_store(folder / "workers" / "worker-1", names, partitions)
+        reader = ChangelogReader(names.changelog, {"bootstrap.servers": servers})
+        began = time.perf_counter()
+        asyncio.run(Recovery(store, reader, deadline_s=600).run(owned, owned))
+        seconds = time.perf_counter() - began
+        asyncio.run(store.stop())
+        return seconds
+
+    empty_s, again_s = recover(), recover()
+    report = audit(servers, names, data_dir=folder)
+    return {
+        "sessions": sessions,
+        "value_bytes": size,
+        "partitions": partitions,
+        "recovery_s": round(empty_s, 3),
+        "recovery_sessions_per_s": round(sessions / empty_s),
+        "recovery_from_position_s": round(again_s, 3),
+        "fold_events_per_s": round(log.folded / log.fold_s),
+        "audit_s": round(report.seconds, 3),
+        "audit_events_per_s": round(report.events / report.seconds),
+        "audit_findings": sum(report.counts.values()),
+    }
+
+
+def main() -> None:
+    """Run it and print one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sessions", type=int, default=50_000)
+    parser.add_argument("--bytes", type=int, default=2048, help="length of the remembered answer")
+    parser.add_argument("--partitions", type=int, default=16)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        broker = Broker(Path(folder) / "broker", stops_with_parent=True)
+        try:
+            figures = measure(
+                broker.start().bootstrap_servers,
+                sessions=asked.sessions,
+                size=asked.bytes,
+                partitions=asked.partitions,
+                folder=Path(folder) / "data",
+            )
+        finally:
+            broker.stop()
+    print(json.dumps({**figures, "cpus": os.cpu_count(), "python": platform.python_version()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -64,8 +64,8 @@ class DeadLetters:
                 self._fail(owner, record, cause, detail, acknowledge, session_id, message_id)
 
         def send() -> None:
-            # One in the log may be met before the barrier; it waits for it, as messages do.
-            owner.when_open(lambda: self._env.publisher.dead_letter(owner.number, letter, delivered))
+            if owner.is_owned:  # one in the log may be met before the barrier: it needs no epoch
+                self._env.publisher.dead_letter(owner.number, letter, delivered)
 
         send()
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from schemas.commands import Command, EraseSession, UserMessage
-from schemas.errors import BarnabasError, DecodeError, DeliveryUnknownError, InvalidMessageError
+from schemas.errors import BarnabasError, DecodeError, DeliveryUnknownError, InvalidMessageError, RetryableError
 from schemas.headers import traceparent_of, valid_traceparent
 from schemas.ids import message_id_at, turn_id_for
 from streams.dead_letters import DeadLetters
@@ -70,6 +70,8 @@ class Intake:
             self._reject(owner, record, exc.code, exc.cause, acknowledge)
         except InvalidMessageError as exc:
             self._reject(owner, record, exc.reason, str(exc), acknowledge)
+        except RetryableError as exc:
+            self._ownership.lost(owner.number, str(exc))  # delivered again; never a dead letter
         except BarnabasError as exc:
             self._reject(owner, record, exc.code, str(exc), acknowledge)
         except Exception as exc:

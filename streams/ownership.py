@@ -105,7 +105,9 @@ class Ownership:
         reclaim = self._reclaims.pop(number, None)
         if reclaim is not None:
             reclaim.cancel()
-        self.partitions.pop(number).close()
+        partition = self.partitions.pop(number)
+        partition.is_owned = False
+        partition.close()
         self.env.write_path.close_partition(number)
 
     async def recovered(self, recovered: Recovered) -> None:

@@ -76,6 +76,8 @@ class Partition:
         self.generation = generation
         self.phase = Phase.CLOSED
         self.epoch = -1
+        #: False once it went to another worker.
+        self.is_owned = True
         self._on_lost = on_lost
         self._opening_id = ""
         self._lanes: dict[bytes, Lane] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from schemas.errors import BarnabasError, DecodeError, UnknownEventError
+from schemas.errors import BarnabasError, DecodeError, RetryableError, UnknownEventError
 from schemas.events import LogEvent, Outcome, PartitionOpened, SessionEvent
 from state.fold import OUTCOMES, Verdict
 from state.value import PARTITION_KEY
@@ -41,9 +41,14 @@ class Projector:
         if owner is None or owner.phase is Phase.STOPPED:
             return
         consumer = self._ownership.consumer
+        place = delivery.start
         try:
             for record in consumer.admit(delivery):
+                place = record.offset
                 self._fold(owner, record, consumer.cursors[delivery.tp].acks)
+        except RetryableError as exc:
+            logger.warning("partition %d: read again from offset %d: %s", number, place, exc)
+            consumer.read_again(delivery.tp, place)
         except BarnabasError as exc:
             owner.stop(str(exc))
             return

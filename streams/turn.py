@@ -76,7 +76,11 @@ class Turn:
             try:
                 async with self._env.pool.slot(self._agent):
                     outcome = await self._answer(self.incoming.command)
-            except PoolTimeoutError as exc:
+            except (DeliveryUnknownError, PartitionClosedError):
+                raise
+            except Exception as exc:  # a turn that cannot be made must not come again for ever
+                if not isinstance(exc, PoolTimeoutError):
+                    logger.exception("turn %s failed", self.incoming.turn_id)
                 outcome = self._failed(exc)
         self.clock.enter(Stage.RECORD)
         session = await self._record(outcome)
@@ -119,7 +123,7 @@ class Turn:
         if message.deadline_ms is not None:
             limit = min(limit, message.deadline_ms / 1000)
         scope = asyncio.timeout(limit)
-        error: BarnabasError | None = None
+        error: Exception | None = None
         finish_reason, usage = _STOP, Usage()
         try:
             async with scope:
@@ -133,11 +137,10 @@ class Turn:
         except TimeoutError:
             if self._cancel_reason is None:
                 error = _TurnTimeoutError(f"the turn took longer than {limit:g} s")
-        except BarnabasError as exc:
-            error = exc
         except Exception as exc:
-            logger.exception("turn %s failed", self.incoming.turn_id)
-            error = BarnabasError(f"{type(exc).__name__}: {exc}")
+            if not isinstance(exc, BarnabasError):
+                logger.exception("turn %s failed", self.incoming.turn_id)
+            error = exc
         finally:
             self._scope = None
         self.clock.enter(Stage.RECORD)
@@ -293,12 +296,12 @@ class Turn:
             "occurred_at": now_ms(),
         }
 
-    def _failed(self, error: BarnabasError) -> TurnFailed:
+    def _failed(self, error: Exception) -> TurnFailed:
         return TurnFailed(
             **self._envelope("outcome"),
             decided_upto=self.incoming.offset,
-            cause=error.code,
-            detail=str(error),
+            cause=error.code if isinstance(error, BarnabasError) else "internal",
+            detail=str(error) if isinstance(error, BarnabasError) else f"{type(error).__name__}: {error}",
             deltas=self._stream.deltas if self._stream is not None else 0,
         )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.errors import BarnabasError, StoreError, WorkerStuckError
+from schemas.record_types import DEAD_LETTERS, EVENTS, TOKENS
 from schemas.serdes import Codec
 from state.changelog import ChangelogReader
 from state.options import StoreOptions
@@ -132,6 +133,7 @@ class Worker:
         producer = self._build()
         watch = asyncio.create_task(self._watch())
         try:
+            await asyncio.to_thread(self._warm_codec)
             await self._agents.warm()
             await self._until_stopped(self.app.start())
             if not self._stop.is_set() and not self.app.crashed:
@@ -202,6 +204,12 @@ class Worker:
         self.app: BarnabasApp = app
         self._table = table
         return producer
+
+    def _warm_codec(self) -> None:
+        """Load what will be written, and register it where there is a registry: later nothing blocks the loop."""
+        names, codec = self.names, self.env.codec
+        for topic, types in ((names.events, EVENTS), (names.tokens, TOKENS), (names.dead_letters, DEAD_LETTERS)):
+            codec.warm(types, topic=topic)
 
     # -- Running
 

@@ -99,8 +99,8 @@ async def bounded(stream: AsyncGenerator[ModelDelta, None], timeouts: Timeouts) 
 
     ``first_token_s`` and ``total_s`` run from the first wait on, and ``first_token_s`` ends with the
     first delta that has text; ``between_tokens_s`` runs while this generator waits, not while its reader
-    works. One task reads it from beginning to end. The stream is closed on every way out; a reader that may stop early, or be cancelled between
-    deltas, wraps this generator in ``contextlib.aclosing``.
+    works. One task reads it to its end. The stream is closed on every way out; a reader that may stop early,
+    or be cancelled between deltas, wraps this generator in ``contextlib.aclosing``.
 
     Raises ``ProviderTimeoutError`` with the limit's name; ``ProviderError`` when the answer had no
     text; ``ProviderUnavailableError`` when it ended without a finish reason; whatever ``stream`` raises.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -84,7 +84,7 @@ class Load:
         self.sent = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -105,7 +105,9 @@ class Load:
 class Deployment:
     """Everything a crash or fence test needs, over one Kafka."""
 
-    def __init__(self, bootstrap_servers: str, names: TopicNames, folder: Path, *, partitions: int = PARTITIONS) -> None:
+    def __init__(
+        self, bootstrap_servers: str, names: TopicNames, folder: Path, *, partitions: int = PARTITIONS
+    ) -> None:
         self.bootstrap_servers, self.names, self.folder, self.partitions = bootstrap_servers, names, folder, partitions
         self.calls_path = folder / "calls.jsonl"
         ensure_topics(bootstrap_servers, catalog(names, partitions))
@@ -174,7 +176,9 @@ class Deployment:
 
     def committed(self, topic: str, partition: int) -> int:
         """The group's committed offset, -1001 for none."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": self.names.group_id, "log_level": 0})
+        consumer = Consumer(
+            {"bootstrap.servers": self.bootstrap_servers, "group.id": self.names.group_id, "log_level": 0}
+        )
         try:
             return consumer.committed([TopicPartition(topic, partition)], timeout=10.0)[0].offset
         finally:
@@ -186,7 +190,9 @@ class Deployment:
         for topic in topics:
             consumer = self.reader(topic)._consumer
             for partition in range(self.partitions):
-                _, found[topic, partition] = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10.0)
+                _, found[topic, partition] = consumer.get_watermark_offsets(
+                    TopicPartition(topic, partition), timeout=10.0
+                )
         return found
 
     def session_on(self, partition: int, tag: str = "s") -> str:
@@ -209,7 +215,9 @@ class Deployment:
 
     # -- Workers
 
-    def spec(self, name: str = "w1", *, faults: Faults | None = None, script: Script = SCRIPT, **options: Any) -> WorkerSpec:
+    def spec(
+        self, name: str = "w1", *, faults: Faults | None = None, script: Script = SCRIPT, **options: Any
+    ) -> WorkerSpec:
         """Describe a worker; ``limits`` and ``consumer`` are dicts of the dataclasses' fields."""
         return WorkerSpec(
             bootstrap_servers=self.bootstrap_servers,
@@ -300,7 +308,9 @@ class Deployment:
         while left := self.unanswered():
             if time.monotonic() > deadline:
                 tails = "\n\n".join(f"{process.spec.name}:\n{process.tail(25)}" for process in self.processes)
-                text = f"{len(left)} of {len(self.published)} messages not answered in {timeout_s:g} s, such as {left[0]}"
+                text = (
+                    f"{len(left)} of {len(self.published)} messages not answered in {timeout_s:g} s, such as {left[0]}"
+                )
                 raise AssertionError(f"{text}\n{tails}")
 
     def wait_committed(self, timeout_s: float = 15.0, *, topics: tuple[str, ...] | None = None) -> None:
@@ -343,7 +353,7 @@ class Deployment:
             tokens_topic=self.names.tokens,
         )
         self._check_changelog(report)
-        print(report)
+        sys.stdout.write(f"{report}\n")  # shown where the test fails
         report.assert_clean()
         self._doctor()
         return report
@@ -386,7 +396,7 @@ class LocalWorker:
         self.worker = Worker(spec.options(), agents or spec.agents())
         self._task: asyncio.Task[int] | None = None
 
-    async def __aenter__(self) -> LocalWorker:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.worker.run())
         await self.until(lambda: self.is_open, "all its partitions are open")
         return self

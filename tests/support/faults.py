@@ -178,8 +178,8 @@ def _no_dedupe(patch: Patch) -> None:
 
 def _no_epochs(patch: Patch) -> None:
     """The fold takes records of every epoch (rule 1)."""
-    from state.partition_fold import PartitionFold
     from state import fold
+    from state.partition_fold import PartitionFold
 
     def apply(self: Any, session: Any, event: Any, *, offset: int) -> Any:
         return fold.fold(session, event, offset=offset, epoch=event.attempt.epoch)

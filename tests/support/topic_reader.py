@@ -80,7 +80,9 @@ class TopicReader:
         """Read up to what the topic holds now; returns all records, in offset order within a partition."""
         ends = {}
         for partition in range(self.partitions):
-            _, ends[partition] = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=10.0)
+            _, ends[partition] = self._consumer.get_watermark_offsets(
+                TopicPartition(self.topic, partition), timeout=10.0
+            )
 
         def at_end() -> bool:
             positions = self._consumer.position([TopicPartition(self.topic, p) for p in ends])

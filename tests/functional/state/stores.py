@@ -21,10 +21,17 @@ VALUES = ValueCodec(Codec())
 StoreFactory = Callable[..., SessionStore]
 
 
-def make_store(folder: Path, *, prefix: str = "t", partitions: int = 4, options: StoreOptions | None = None) -> SessionStore:
+def make_store(
+    folder: Path, *, prefix: str = "t", partitions: int = 4, options: StoreOptions | None = None
+) -> SessionStore:
     """A store as the app factory makes it (``streams.app``); nothing is connected, nothing opened."""
     app = faust.App(
-        prefix, datadir=str(folder), store="rocksdb://", Table=SessionTable, autodiscover=False, topic_allow_declare=False
+        prefix,
+        datadir=str(folder),
+        store="rocksdb://",
+        Table=SessionTable,
+        autodiscover=False,
+        topic_allow_declare=False,
     )
     settings: dict[str, Any] = {"store_options": options or StoreOptions()}
     table = app.Table(SESSIONS, partitions=partitions, key_type=bytes, value_type=bytes, options=settings)
@@ -75,4 +82,12 @@ class ChangelogInMemory:
                 yield partition, [], end
 
 
-__all__ = ["PARTITION_KEY", "VALUES", "ChangelogInMemory", "make_store", "of_version", "partition_value", "session_value"]
+__all__ = [
+    "PARTITION_KEY",
+    "VALUES",
+    "ChangelogInMemory",
+    "make_store",
+    "of_version",
+    "partition_value",
+    "session_value",
+]

@@ -72,7 +72,9 @@ async def test_recovery_of_kept_partitions_reads_nothing(store: SessionStore) ->
 
 async def test_recovery_reports_stale_keys_over_batches(store: SessionStore) -> None:
     """S2: only keys whose last record is older than the table. Mutant: ``_note`` without its first loop."""
-    changelog = ChangelogInMemory({0: [OPENED, *sessions(5, 4), *sessions(5, 4, 6, key=b"s2"), *sessions(1, key=b"s3")]})
+    changelog = ChangelogInMemory(
+        {0: [OPENED, *sessions(5, 4), *sessions(5, 4, 6, key=b"s2"), *sessions(1, key=b"s3")]}
+    )
     changelog.batch = 1
     recovered = await recover(store, changelog, {0})
 
@@ -162,7 +164,7 @@ async def test_recovery_of_a_store_held_by_another_worker_never_wipes_it(store: 
     other.own({0})
     other.write(0, {b"s9": session_value("s9")}, 3)
 
-    with pytest.raises(StoreError, match="(?i)lock"):
+    with pytest.raises(StoreError, match=r"(?i)lock"):
         await recover(store, ChangelogInMemory({0: [OPENED]}), {0})
 
     assert folded_of(other, key=b"s9") == 1

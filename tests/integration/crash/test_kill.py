@@ -10,7 +10,7 @@ pytestmark = pytest.mark.crash
 def test_kill_in_mid_turn_same_worker_restarts_turns_continue(deployment: Deployment) -> None:
     """40 slow turns are cut off by a SIGKILL; the worker, restarted on its disk, answers all, each in a new attempt.
 
-    Fails with ``ack_at_once`` switched off... on (messages acknowledged when taken are lost).
+    Fails with ``BARNABAS_TEST_OFF=ack_at_once`` (messages that are acknowledged when they are taken are lost).
     """
     worker = deployment.start("w1")
     worker.wait_ready()

@@ -11,7 +11,7 @@ from tests.support.deployment import Deployment, LocalWorker
 
 @pytest.fixture
 def local(deployment: Deployment, switched_off: None) -> Callable[..., LocalWorker]:
-    """Give a function that makes a worker in the test's loop: ``async with local("w1") as worker``."""
+    """Give a function that makes a worker in the test's loop, to be entered with ``async with``."""
 
     def make(name: str = "w1", *, agents: Any = None, **options: Any) -> LocalWorker:
         return LocalWorker(deployment, deployment.spec(name, **options), agents)

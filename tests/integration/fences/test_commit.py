@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from faust.types import TP
 
 from streams.intake import Intake
 from streams.pressure import BackPressure
@@ -22,7 +23,8 @@ async def test_commit_offset_holes_never_passes_a_message_in_flight(deployment: 
     Fails with ``BARNABAS_TEST_OFF=ack_order``: the next owner never sees the message that was in flight.
     """
     sessions = [deployment.session_on(1, f"s{number}") for number in range(12)]
-    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers, "transactional.id": deployment.names.prefix})
+    transactional = {"transactional.id": deployment.names.prefix}
+    producer = Producer({"bootstrap.servers": deployment.bootstrap_servers, **transactional})
     producer.init_transactions(20)
 
     def publish(session: str, text: str) -> None:
@@ -43,7 +45,7 @@ async def test_commit_offset_holes_never_passes_a_message_in_flight(deployment: 
             await asyncio.to_thread(publish, session, f"fast {number}")
         assert [message.offset for message in deployment.published] == [*range(0, 24, 2)]
         await worker.until(lambda: len(deployment.log().outcomes) == 11, "all but one are answered")
-        cursor = next(c for tp, c in worker.worker.ownership.consumer.cursors.items() if tp[0].endswith(".messages") and tp[1] == 1)
+        cursor = worker.worker.ownership.consumer.cursors[TP(deployment.names.messages, 1)]
         await worker.until(lambda: cursor.acks.pending == 1, "all but one are acknowledged")
         await worker.worker.ownership.consumer.commit_done()
         assert await asyncio.to_thread(deployment.committed, deployment.names.messages, 1) <= 0

@@ -58,7 +58,7 @@ async def test_delivery_dropped_at_the_tail_is_found_missing(
 async def test_fetch_lost_behind_aiokafka_position_is_found_missing(
     deployment: Deployment, local: Local, monkeypatch: pytest.MonkeyPatch, topic: str
 ) -> None:
-    """aiokafka has handed the records out and moved its position; our loop never sees them, and nothing follows.
+    """Records that aiokafka has handed out, its position moved; our loop never sees them, and nothing follows.
 
     It happens to a poll that is under way while a rebalance settles: seen as partitions whose own opening never
     came, so that no lane ever ran. Fails without the comparison of positions in ``_read_missing_tails``.

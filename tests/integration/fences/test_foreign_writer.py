@@ -38,7 +38,10 @@ def _old_value(deployment: Deployment, session: str) -> bytes:
 @pytest.mark.parametrize("disk", ["same", "empty"])
 @pytest.mark.parametrize("goes_on", [True, False], ids=["worker-goes-on", "worker-ends"])
 async def test_late_changelog_record_forged_session_survives_a_restart(
-    deployment: Deployment, local: Local, disk: str, goes_on: bool
+    deployment: Deployment,
+    local: Local,
+    disk: str,
+    goes_on: bool,  # noqa: FBT001 -- a parameter of the test
 ) -> None:
     """A zombie's old value lands behind the new one; the worker writes on (and sees the hole), or ends.
 

@@ -35,9 +35,7 @@ POISON: dict[str, tuple[bytes | None, bytes | None, str]] = {
 }
 
 
-async def test_poison_dead_letter_and_failed_token_then_the_next_message(
-    deployment: Deployment, local: Local
-) -> None:
+async def test_poison_dead_letter_and_failed_token_then_the_next_message(deployment: Deployment, local: Local) -> None:
     """Every kind of bad record on every partition's way, good ones between them; all is acknowledged in the end."""
     async with local(limits={"max_text_chars": 500}) as worker:
         for number, (key, value, _) in enumerate(POISON.values()):

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +8,17 @@ from topics.names import TopicNames
 
 
 @pytest.fixture
-def deploy(kafka: str, topic_names: TopicNames, tmp_path: Path) -> Callable[..., Deployment]:
+def deploy(kafka: str, topic_names: TopicNames, tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     """Give a function that makes this test's deployment, with one partition unless told otherwise."""
-    return lambda partitions=1: Deployment(kafka, topic_names, tmp_path, partitions)
+    made: list[Deployment] = []
+
+    def make(partitions: int = 1) -> Deployment:
+        made.append(Deployment(kafka, topic_names, tmp_path, partitions))
+        return made[-1]
+
+    yield make
+    for deployment in made:
+        deployment.close()
 
 
 @pytest.fixture

@@ -33,6 +33,10 @@ class Deployment:
         ensure_topics(servers, catalog(names, partitions=partitions))
         self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 0})
 
+    def close(self) -> None:
+        """End the producer's thread."""
+        self._producer.close()
+
     def produce(
         self, topic: str, pairs: Iterable[tuple[bytes | None, bytes | None]], partition: int = 0, headers: Any = None
     ) -> list[int]:
@@ -40,7 +44,12 @@ class Deployment:
         offsets: list[int] = []
         for key, value in pairs:
             self._producer.produce(
-                topic, value, key, partition, lambda error, message: offsets.append(message.offset()), headers=headers or []
+                topic,
+                value,
+                key,
+                partition,
+                lambda error, message: offsets.append(message.offset()),
+                headers=headers or [],
             )
         assert self._producer.flush(20) == 0
         return offsets

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.dead_letters import DeadLetter
 from schemas.framing import SINGLE_OBJECT_MARK
@@ -84,29 +85,35 @@ def test_audit_of_an_empty_deployment_is_clean(deployment: Deployment) -> None:
 
 
 def other_value(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """Another value at the right place."""
     session = folded.sessions["s1"]
     forged = Session(session_id="s1", folded=session.folded, epoch=session.epoch, summary="forged")
     deployment.write_changelog([(b"s1", VALUES.encode(forged))])
 
 
 def beyond_its_events(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """A value that says it is folded up to another session's event."""
     deployment.write_changelog([(b"s1", VALUES.encode(Session(session_id="s1", folded=log.records[4].offset)))])
 
 
 def late_record(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """A zombie's older value behind the owner's."""
     older = fold_all(log.records[:2])
     deployment.write_changelog([(b"s1", VALUES.encode(older.sessions["s1"]))])
 
 
 def tombstone(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """A foreign tombstone."""
     deployment.write_changelog([(b"s1", None)])
 
 
 def foreign_record(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """Bytes that are no value."""
     deployment.write_changelog([(b"s9", b"junk")])
 
 
 def lost_changelog(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """An acknowledged event whose value never came to the changelog."""
     log.act("complete", "s3")
     event = log.records[-1].event
     deployment.produce(deployment.names.events, [(b"s3", CODEC.encode(event))])
@@ -114,17 +121,19 @@ def lost_changelog(deployment: Deployment, log: PartitionLog, folded: Folded) ->
 
 
 def unanswered(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """An acknowledged message without an outcome."""
     deployment.produce(deployment.names.messages, [(b"s1", b'{"text": "?"}')])
     deployment.commit(log.next_offset, len(log.messages) + 1)
 
 
 def undecodable(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """An acknowledged message that nobody can read, without a dead letter."""
     deployment.produce(deployment.names.messages, [(b"s1", b"\xff")])
     deployment.commit(log.next_offset, len(log.messages) + 1)
 
 
 def answered_twice(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
-    # In two sessions: the fold of one session cannot be brought to it.
+    """One message, two accepted outcomes: in two sessions, since the fold of one cannot be brought to it."""
     log.messages[-1].session_id = "s8"
     log.lane("s8").waiting.append(log.messages[-1])
     log.act("complete", "s8")
@@ -133,6 +142,7 @@ def answered_twice(deployment: Deployment, log: PartitionLog, folded: Folded) ->
 
 
 def table_ahead(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """T1: RocksDB written before the changelog, and a crash in between."""
     log.act("complete", "s1")
     deployment.produce(deployment.names.events, [(b"s1", CODEC.encode(log.records[-1].event))])
     store = deployment.store()
@@ -142,6 +152,7 @@ def table_ahead(deployment: Deployment, log: PartitionLog, folded: Folded) -> No
 
 
 def table_behind_its_position(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """S2: the persisted offset jumped over a record."""
     store = deployment.store()
     store.own({0})
     store.write(0, {key: value for key, value in deployment.values(folded).items() if key != b"s2"}, 2)
@@ -149,6 +160,7 @@ def table_behind_its_position(deployment: Deployment, log: PartitionLog, folded:
 
 
 def table_differs(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """Another value in a local table."""
     store = deployment.store("worker-2")
     store.own({0})
     session = folded.sessions["s1"]
@@ -157,6 +169,7 @@ def table_differs(deployment: Deployment, log: PartitionLog, folded: Folded) -> 
 
 
 def unreadable_table(deployment: Deployment, log: PartitionLog, folded: Folded) -> None:
+    """A local table that no longer opens."""
     store = deployment.store()
     store.own({0})
     store.own(set())
@@ -205,7 +218,12 @@ def test_audit_takes_dead_letters_and_repeats_for_answers(deployment: Deployment
     """
     log, _ = sound(deployment, new_log([("complete", "s1")] * (2 * RECENT_DECISIONS + 6)))
     letter = DeadLetter(
-        topic=deployment.names.messages, partition=0, offset=len(log.messages), cause="undecodable", detail="", occurred_at=1
+        topic=deployment.names.messages,
+        partition=0,
+        offset=len(log.messages),
+        cause="undecodable",
+        detail="",
+        occurred_at=1,
     )
     deployment.produce(deployment.names.messages, [(b"s1", b"\xff")])
     deployment.produce(deployment.names.dead_letters, [(b"s1", CODEC.encode(letter))])
@@ -220,7 +238,7 @@ def test_audit_takes_dead_letters_and_repeats_for_answers(deployment: Deployment
 
 
 @pytest.mark.parametrize("arrives", [True, False])
-def test_audit_follows_misplaced_messages(deploy: Callable[..., Deployment], arrives: bool) -> None:
+def test_audit_follows_misplaced_messages(deploy: Callable[..., Deployment], *, arrives: bool) -> None:
     """A message on the wrong partition must have come to its own. Mutant: ``Reroutes.check`` not called."""
     deployment = deploy(partitions=2)
     home = partition_for(b"s1", 2)
@@ -280,10 +298,8 @@ def test_audit_of_one_session_reads_only_it(deployment: Deployment) -> None:
 
 def test_audit_of_the_partition_s_own_record_compares_it_too(deployment: Deployment) -> None:
     """Epochs decide what counts: their record is no less than a session."""
-    log, folded = sound(deployment)
+    _, folded = sound(deployment)
     state = folded.partition.state
-    from msgspec.structs import replace
-
     deployment.write_changelog([(PARTITION_KEY, VALUES.encode(replace(state, epochs=(*state.epochs, 1))))])
     report = deployment.audit()
 

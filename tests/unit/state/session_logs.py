@@ -180,7 +180,9 @@ class PartitionLog:
             self._begin(lane, Attempt(self.epoch, lane.attempt.number + 1))
         elif action == "step":
             call = ToolCall(call_id=f"c{lane.steps}", name="search")
-            step = StepCompleted(**self.envelope(message, attempt, lane.steps), step=lane.steps, text="", tool_calls=(call,))
+            step = StepCompleted(
+                **self.envelope(message, attempt, lane.steps), step=lane.steps, text="", tool_calls=(call,)
+            )
             self.append(step)
             self.append(ToolCalled(**self.envelope(message, attempt, f"call-{lane.steps}"), step=lane.steps, call=call))
             lane.calls.append(call.call_id)

@@ -218,4 +218,3 @@ def test_fold_of_any_events_in_any_order_never_raises(script: list[tuple[Session
         else:
             assert after is session
         session = CODEC.decode_session(CODEC.encode(after))
-

@@ -78,7 +78,7 @@ def test_rule_3_the_same_event_id_again_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("is_begun", [False, True], ids=["while queued", "while its turn runs"])
-def test_rule_3_a_queued_message_again_is_rejected(is_begun: bool) -> None:
+def test_rule_3_a_queued_message_again_is_rejected(*, is_begun: bool) -> None:
     """Mutant: the rule for ``MessageQueued`` removed: it waits twice, and gets two turns."""
     script = [("complete", "s1"), ("suspend", "s1"), ("queue", "s1")]
     log = written(script + [("complete", "s1"), ("complete", "s1")] * is_begun)

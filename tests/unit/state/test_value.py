@@ -31,7 +31,9 @@ def test_header_of_a_partition_state_carries_its_epoch() -> None:
     assert CODEC.decode_partition(raw) == STATE
 
 
-@pytest.mark.parametrize("raw", [b"", b"\x01S", b"\x02" + CODEC.encode(SESSION)[1:], b"\x01X" + CODEC.encode(SESSION)[2:]])
+@pytest.mark.parametrize(
+    "raw", [b"", b"\x01S", b"\x02" + CODEC.encode(SESSION)[1:], b"\x01X" + CODEC.encode(SESSION)[2:]]
+)
 def test_header_of_foreign_bytes_is_refused(raw: bytes) -> None:
     """Too short, another format, another kind: one typed error. Mutant: the check of format and kind removed."""
     with pytest.raises(StoreError):

@@ -1,0 +1,268 @@
+"""Lanes, slots, lease and token stream, without a broker."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from schemas.attempt import Attempt
+from schemas.commands import UserMessage
+from schemas.errors import DeliveryUnknownError, PoolTimeoutError
+from schemas.tokens import Token, TokenKind
+from streams.agent import Agent
+from streams.incoming import Incoming
+from streams.lane import Lane
+from streams.lease import Lease
+from streams.pool import TurnPool
+from streams.providers.echo import EchoProvider
+from streams.token_stream import TokenStream
+from tests.support.waiting import eventually
+
+
+def incoming(number: int = 0) -> Incoming:
+    """A message of session ``s``."""
+    return Incoming(
+        key=b"s",
+        session_id="s",
+        message_id=f"m{number}",
+        turn_id=f"t{number}",
+        offset=number,
+        command=UserMessage(text="hello"),
+        agent="a",
+        traceparent=None,
+        acknowledge=lambda: None,
+    )
+
+
+# -- Lane
+
+
+async def test_lane_messages_are_decided_one_at_a_time_in_order() -> None:
+    """Never two at once; gone when empty."""
+    running, most, done, empty = 0, 0, [], asyncio.Event()
+
+    async def decide(message: Incoming) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        done.append(message.offset)
+
+    lane = Lane(decide, empty.set)
+    for number in range(5):
+        lane.offer(incoming(number))
+    await asyncio.wait_for(empty.wait(), 5)
+    assert done == [0, 1, 2, 3, 4]
+    assert most == 1
+
+
+async def test_lane_withdrawn_message_is_not_decided() -> None:
+    """It is decided elsewhere, ahead of its turn."""
+    done, empty, gate = [], asyncio.Event(), asyncio.Event()
+
+    async def decide(message: Incoming) -> None:
+        await gate.wait()
+        done.append(message.offset)
+
+    lane = Lane(decide, empty.set)
+    messages = [incoming(number) for number in range(3)]
+    for message in messages:
+        lane.offer(message)
+    await asyncio.sleep(0)
+    assert lane.head is messages[0]
+    lane.withdraw(messages[1])
+    gate.set()
+    await asyncio.wait_for(empty.wait(), 5)
+    assert done == [0, 2]
+
+
+# -- TurnPool
+
+
+def agent(name: str, slots: int) -> Agent:
+    """An agent with so many slots."""
+    return Agent(name=name, model="echo", provider=EchoProvider(), max_concurrent_turns=slots)
+
+
+async def test_pool_agent_full_times_out_another_agent_does_not() -> None:
+    """An agent's share is its own."""
+    pool = TurnPool(max_turns=10, pool_timeout_s=0.05)
+    one, two = agent("one", 1), agent("two", 1)
+    async with pool.slot(one):
+        with pytest.raises(PoolTimeoutError, match="one"):
+            async with pool.slot(one):
+                pass
+        async with pool.slot(two):
+            assert pool.running == 2
+    assert pool.running == 0
+
+
+async def test_pool_worker_full_gives_the_agents_slot_back() -> None:
+    """A time-out on the worker's slots leaks none of the agent's."""
+    pool = TurnPool(max_turns=1, pool_timeout_s=0.05)
+    one, two = agent("one", 5), agent("two", 1)
+    async with pool.slot(one):
+        for _ in range(2):
+            with pytest.raises(PoolTimeoutError):
+                async with pool.slot(two):
+                    pass
+    async with pool.slot(two):
+        assert pool.running == 1
+
+
+async def test_pool_waiter_cancelled_leaks_no_slot() -> None:
+    """A turn that is abandoned while it waits."""
+    pool = TurnPool(max_turns=1, pool_timeout_s=5)
+    one = agent("one", 1)
+
+    async def take() -> None:
+        async with pool.slot(one):
+            pass
+
+    async with pool.slot(one):
+        waiter = asyncio.create_task(take())
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+    await asyncio.wait_for(take(), 1)
+    assert pool.running == 0
+
+
+# -- Lease
+
+
+class Clock:
+    """Time that the test moves."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        """Tell it."""
+        return self.now
+
+
+def test_lease_runs_from_the_heartbeat_that_was_sent() -> None:
+    """R2: valid for the session time-out, suspended time included, and again after the next good heartbeat."""
+    clock = Clock()
+    lease = Lease(6.0, clock=clock)
+    lease.joining = False
+    assert not lease.is_over  # no heartbeat yet: nothing was assigned
+    lease.renew(lease.now())
+    clock.now += 6.0
+    assert not lease.is_over
+    clock.now += 0.1
+    assert lease.is_over
+    lease.renew(clock.now - 5.0)
+    assert not lease.is_over
+    clock.now += 2.0
+    assert lease.is_over
+
+
+def test_lease_member_that_waits_for_a_rebalance_keeps_it() -> None:
+    """The coordinator holds a joining member without heartbeats."""
+    clock = Clock()
+    lease = Lease(6.0, clock=clock)
+    lease.renew(lease.now())
+    clock.now += 60.0
+    assert not lease.is_over
+    lease.joining = False
+    assert lease.is_over
+
+
+# -- TokenStream
+
+
+class RecordingPublisher:
+    """Keeps what is sent; the test confirms it."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Token, Any]] = []
+
+    def token(self, _partition: int, _key: bytes, token: Token, on_delivery: Any, _traceparent: str | None) -> None:
+        """Keep a token."""
+        self.sent.append((token, on_delivery))
+
+    @property
+    def texts(self) -> list[str | None]:
+        """The deltas' texts."""
+        return [token.text for token, _ in self.sent if token.kind is TokenKind.DELTA]
+
+    def confirm(self, error: DeliveryUnknownError | None = None) -> None:
+        """Report every delivery."""
+        for _, on_delivery in self.sent:
+            on_delivery(error, 1)
+
+
+def stream_of(publisher: RecordingPublisher) -> TokenStream:
+    """A turn's stream."""
+    return TokenStream(publisher, 0, incoming(), Attempt(7, 0))  # type: ignore[arg-type]
+
+
+async def test_stream_first_delta_at_once_later_ones_coalesced() -> None:
+    """One record for the first delta, before anything is awaited; one for what comes within the next moment."""
+    publisher = RecordingPublisher()
+    stream = stream_of(publisher)
+    stream.start(superseded=False)
+    stream.delta("a")
+    assert publisher.texts == ["a"]
+    for text in "bcd":
+        stream.delta(text)
+    assert publisher.texts == ["a"]
+    await eventually(lambda: len(publisher.texts) >= 2)
+    stream.delta("e")
+    stream.flush()
+    assert publisher.texts == ["a", "bcd", "e"]
+    assert [token.index for token, _ in publisher.sent] == [0, 1, 2, 3]
+    assert stream.deltas == 3
+    assert stream.text == "abcde"
+
+
+async def test_stream_pause_between_deltas_the_next_goes_at_once() -> None:
+    """A slow model's tokens do not wait for company."""
+    publisher = RecordingPublisher()
+    stream = stream_of(publisher)
+    stream.delta("a")
+    await eventually(lambda: stream._timer is None)
+    stream.delta("b")
+    assert publisher.texts == ["a", "b"]
+    stream.flush()
+
+
+async def test_stream_superseded_is_the_first_record_of_a_later_attempt() -> None:
+    """Readers forget the earlier one; the empty delta is no record."""
+    publisher = RecordingPublisher()
+    stream = stream_of(publisher)
+    stream.start(superseded=True)
+    stream.delta("")
+    assert [token.kind for token, _ in publisher.sent] == [TokenKind.SUPERSEDED]
+
+
+async def test_stream_confirmed_waits_for_every_record() -> None:
+    """The outcome is written only then; an unknown delivery is raised."""
+    publisher = RecordingPublisher()
+    stream = stream_of(publisher)
+    stream.start(superseded=False)
+    stream.delta("a")
+    waiting = asyncio.create_task(stream.confirmed())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    publisher.confirm()
+    await asyncio.wait_for(waiting, 1)
+    stream.flush()
+    stream.delta("b")
+    publisher.sent[-1][1](DeliveryUnknownError("timed out"), -1)
+    with pytest.raises(DeliveryUnknownError):
+        await stream.confirmed()
+    stream.flush()
+
+
+async def test_stream_abandoned_sends_nothing_more() -> None:
+    """What waited to be coalesced is dropped: the next owner begins a new attempt."""
+    publisher = RecordingPublisher()
+    stream = stream_of(publisher)
+    stream.delta("a")
+    stream.delta("b")
+    stream.abandon()
+    assert publisher.texts == ["a"]
+    assert stream._timer is None
