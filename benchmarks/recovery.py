@@ -13,6 +13,7 @@ import platform
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import faust
 from confluent_kafka import Producer
@@ -68,8 +69,14 @@ class Log:
         key = session_id.encode()
         number = partition_for(key, self._partitions)
         turn_id, attempt = turn_id_for(session_id, "m"), Attempt(0, 0)
-        envelope = {"session_id": session_id, "turn_id": turn_id, "message_id": "m", "attempt": attempt}
-        placed = {**envelope, "source_offset": self._ends[number], "occurred_at": 1}
+        placed: dict[str, Any] = {
+            "session_id": session_id,
+            "turn_id": turn_id,
+            "message_id": "m",
+            "attempt": attempt,
+            "source_offset": self._ends[number],
+            "occurred_at": 1,
+        }
         start = TurnStarted(
             event_id=event_id_for(turn_id, attempt, "start"), text="hello", agent="a", model="echo", **placed
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 
-class Attempt(Struct, frozen=True, order=True):
+class Attempt(Struct, frozen=True, order=True, gc=False):
     """``(epoch, try)``: a reader keeps the highest it has seen of a turn and drops the rest.
 
     Attributes:

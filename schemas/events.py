@@ -11,14 +11,14 @@ from msgspec import Struct, field
 from schemas.attempt import Attempt
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens a model call read and wrote, as its provider counted them (0 where it did not say)."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
-class ToolCall(Struct, frozen=True, kw_only=True):
+class ToolCall(Struct, frozen=True, kw_only=True, gc=False):
     """One tool call that a model asked for; ``arguments`` is a JSON object as text."""
 
     call_id: str

@@ -22,6 +22,9 @@ from schemas.tokens import Token
 
 Headers = list[tuple[str, bytes]]
 
+#: Pins a re-routed message's id to the place where it was first seen.
+FIRST_SEEN = "barnabas-first-seen"
+
 _CONTENT_TYPE = ("content-type", b"application/avro")
 
 #: version 00-fe, trace id and parent id not all zero, flags; a version later than 00 may add fields.

@@ -8,7 +8,7 @@ from schemas.attempt import Attempt
 from schemas.events import ToolCall, Usage
 
 
-class MemoryEntry(Struct, frozen=True, kw_only=True):
+class MemoryEntry(Struct, frozen=True, kw_only=True, gc=False):
     """One remembered message.
 
     Attributes:
@@ -76,7 +76,7 @@ class QueuedMessage(Struct, frozen=True, kw_only=True):
     agent: str
 
 
-class Decision(Struct, frozen=True, kw_only=True):
+class Decision(Struct, frozen=True, kw_only=True, gc=False):
     """A recent message's outcome: catches a repeat, and lets its terminal token be sent again.
 
     Attributes:

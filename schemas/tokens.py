@@ -25,7 +25,7 @@ class TokenKind(StrEnum):
 TERMINAL_KINDS = frozenset({TokenKind.COMPLETED, TokenKind.FAILED, TokenKind.CANCELLED})
 
 
-class Token(Struct, frozen=True, kw_only=True, tag="Token"):
+class Token(Struct, frozen=True, kw_only=True, tag="Token", gc=False):
     """One record of a token stream; ``(turn_id, attempt, index)`` names it.
 
     Attributes:

@@ -9,14 +9,12 @@ from confluent_kafka import Message
 
 from schemas.errors import DecodeError
 from schemas.events import SessionEvent
+from schemas.headers import FIRST_SEEN
 from schemas.ids import message_id_at
 from schemas.serdes import Codec
 from schemas.session import Session
 from state.audit_report import FindingKind, Tally
 from topics.partitioner import partition_for
-
-#: Header of a re-routed message: where it was first seen (``streams.intake`` writes it).
-FIRST_SEEN: Final = "barnabas-first-seen"
 
 _FINAL: Final = 1
 _TWICE: Final = 2

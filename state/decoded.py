@@ -7,8 +7,8 @@ from typing import Final
 
 from schemas.session import PartitionState, Session
 
-#: Sessions kept; at a few KB each some 10 MB, whatever the number of sessions in the table.
-KEPT: Final = 2048
+#: Sessions kept; at a few KB each some 20 MB, whatever the number of sessions in the table.
+KEPT: Final = 4096
 
 
 class DecodedSessions:

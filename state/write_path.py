@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from schemas.errors import StoreError
 from schemas.session import PartitionState, Session
 from state.decoded import DecodedSessions
 from state.overlay import Entry, Overlay, Receipt
@@ -15,7 +16,7 @@ from state.value import PARTITION_KEY, ValueCodec, header_of
 
 #: A value whose turn still runs may wait this long for the next one of its session; its event is simply not
 #: acknowledged meanwhile. Saves a changelog record a turn under load.
-LAZY_FLUSH_S: Final = 0.05
+LAZY_FLUSH_S: Final = 0.25
 
 #: Pause before a changelog record whose delivery failed is sent again.
 RETRY_S: Final = 0.2
@@ -41,12 +42,18 @@ class WritePath:
         send: SendChangelog,
         *,
         on_foreign_record: Callable[[int, int], None],
+        on_store_failure: Callable[[StoreError], None],
     ) -> None:
-        """Take the collaborators; ``on_foreign_record(partition, first_offset)`` reports a hole (hazard S2)."""
+        """Take the collaborators.
+
+        ``on_foreign_record(partition, first_offset)`` reports a hole (hazard S2); ``on_store_failure(error)`` a
+        store that cannot be written (corrupt, disk full): the worker has to end, its next start recovers.
+        """
         self._store = store
         self._codec = codec
         self._send = send
         self._on_foreign_record = on_foreign_record
+        self._on_store_failure = on_store_failure
         self._overlays: dict[int, Overlay] = {}
         self._decoded = DecodedSessions()
         self._lazy_timer: asyncio.TimerHandle | None = None
@@ -189,7 +196,12 @@ class WritePath:
             if not confirmed:
                 continue
             values = {key: value for key, value, _, _ in confirmed}
-            self._store.write(overlay.partition, values, None if overlay.frozen else overlay.position)
+            try:
+                self._store.write(overlay.partition, values, None if overlay.frozen else overlay.position)
+            except StoreError as exc:
+                overlay.closed = True  # acknowledges nothing any more
+                self._on_store_failure(exc)
+                continue
             for key, _, receipts, entry in confirmed:
                 if entry is not None:
                     entry.in_flight -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.serdes import Codec
@@ -21,6 +22,7 @@ class Environment:
     Attributes:
         worker: The worker's name, unique in the deployment.
         partitions: N, fixed for the deployment.
+        fail: Ends the worker with this error.
     """
 
     worker: str
@@ -33,3 +35,4 @@ class Environment:
     pool: TurnPool
     lease: Lease
     limits: Limits
+    fail: Callable[[BaseException], None]

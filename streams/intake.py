@@ -9,7 +9,7 @@ from typing import Final
 
 from schemas.commands import Command, EraseSession, UserMessage
 from schemas.errors import BarnabasError, DecodeError, DeliveryUnknownError, InvalidMessageError, RetryableError
-from schemas.headers import traceparent_of, valid_traceparent
+from schemas.headers import FIRST_SEEN, traceparent_of, valid_traceparent
 from schemas.ids import message_id_at, turn_id_for
 from streams.dead_letters import DeadLetters
 from streams.delivery import Delivery, KafkaRecord
@@ -21,9 +21,6 @@ from streams.producer import Record
 from topics.partitioner import partition_for
 
 logger = logging.getLogger(__name__)
-
-#: Header that pins a re-routed message's id to the place where it was first seen.
-FIRST_SEEN: Final = "barnabas-first-seen"
 
 _MAX_KEY_BYTES: Final = 512
 

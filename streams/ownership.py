@@ -131,6 +131,10 @@ class Ownership:
         if self.consumer.cursors[events].handled > first:
             logger.warning("partition %d: no usable table, its events are folded again from offset %d", number, first)
             self.consumer.restart_from(events, first)
+            while not await self.consumer.proves_ownership(events):  # noqa: ASYNC110 -- asks again
+                # Committed before anything is folded: a crash in between must not leave the new partition record
+                # in the changelog beside the old commit, or nothing would be folded again.
+                await asyncio.sleep(_RECLAIM_PAUSE_S)
 
     def open(self) -> None:
         """Fetching goes on: append our openings."""

@@ -59,8 +59,10 @@ class Record(NamedTuple):
 class RecordProducer:
     """Writes records and reports their deliveries on the event loop that made it."""
 
-    def __init__(self, client_config: Mapping[str, object]) -> None:
+    def __init__(self, client_config: Mapping[str, object], *, may_write: Callable[[], bool] = lambda: True) -> None:
+        """Connect; while ``may_write`` says no, records are reported as unknown instead of written (R2)."""
         self._loop = asyncio.get_running_loop()
+        self._may_write = may_write
         self._producer = Producer(
             {
                 "enable.idempotence": True,
@@ -107,8 +109,12 @@ class RecordProducer:
             if max(self._before, self._recent) < LOAD_RECORDS:
                 self._flush_timer = self._loop.call_soon(self._flush)
             else:
-                gather_s = min(MAX_GATHER_S, GATHER_S + len(self._producer) * GATHER_PER_UNCONFIRMED_S)
-                self._flush_timer = self._loop.call_at(self._flushed_at + gather_s, self._flush)
+                self._flush_timer = self._loop.call_at(self._flushed_at + self.gather_s, self._flush)
+
+    @property
+    def gather_s(self) -> float:
+        """How long records are gathered under the present load, in seconds."""
+        return min(MAX_GATHER_S, GATHER_S + len(self._producer) * GATHER_PER_UNCONFIRMED_S)
 
     @property
     def backlog(self) -> int:
@@ -118,6 +124,8 @@ class RecordProducer:
     def _flush(self) -> None:
         self._flush_timer = None
         self._flushed_at = self._loop.time()
+        if not self._may_write():
+            self._drop_gathered("the lease is over")
         gathered, produce = self._gathered, self._producer.produce
         while gathered:
             record = gathered[0]
@@ -171,11 +179,14 @@ class RecordProducer:
 
     def purge(self) -> None:
         """Drop what is queued and not yet confirmed; its deliveries are reported as unknown (hazard R2)."""
-        while self._gathered:
-            record = self._gathered.popleft()
-            if record.on_delivery is not None:
-                record.on_delivery(DeliveryUnknownError("purged"), -1)
+        self._drop_gathered("purged")
         self._producer.purge(in_queue=True, in_flight=False, blocking=False)
+
+    def _drop_gathered(self, reason: str) -> None:
+        dropped, self._gathered = self._gathered, deque()
+        for record in dropped:
+            if record.on_delivery is not None:
+                record.on_delivery(DeliveryUnknownError(reason), -1)
 
     async def flush(self, timeout_s: float) -> int:
         """Wait until all is confirmed, at most ``timeout_s``; returns how many records are left."""

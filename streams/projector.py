@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from schemas.errors import BarnabasError, DecodeError, RetryableError, UnknownEventError
+from schemas.errors import BarnabasError, DecodeError, RetryableError, StoreError, UnknownEventError
 from schemas.events import LogEvent, Outcome, PartitionOpened, SessionEvent
 from state.fold import OUTCOMES, Verdict
 from state.value import PARTITION_KEY
@@ -49,6 +49,9 @@ class Projector:
         except RetryableError as exc:
             logger.warning("partition %d: read again from offset %d: %s", number, place, exc)
             consumer.read_again(delivery.tp, place)
+        except StoreError as exc:
+            self._env.fail(exc)  # the next start's recovery wipes what is corrupt and fills it again
+            return
         except BarnabasError as exc:
             owner.stop(str(exc))
             return

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from schemas.dead_letters import DeadLetter
-from schemas.errors import DeliveryUnknownError
 from schemas.events import LogEvent
 from schemas.headers import headers_for
 from schemas.serdes import Codec
 from schemas.tokens import Token
-from streams.lease import Lease
 from streams.producer import Headers, OnDelivery, Record, RecordProducer
 from topics.names import TopicNames
 
@@ -18,9 +14,8 @@ from topics.names import TopicNames
 class Publisher:
     """What a partition's owner writes. ``send`` order is log order within a partition."""
 
-    def __init__(self, producer: RecordProducer, codec: Codec, names: TopicNames, lease: Lease, *, source: str) -> None:
+    def __init__(self, producer: RecordProducer, codec: Codec, names: TopicNames, *, source: str) -> None:
         """Take the collaborators; ``source`` is the CloudEvents source, such as ``/barnabas/worker-1``."""
-        self._lease = lease
         self._producer = producer
         self._codec = codec
         self._names = names
@@ -49,11 +44,16 @@ class Publisher:
 
     def changelog(self, partition: int, key: bytes, value: bytes, on_delivery: OnDelivery) -> None:
         """Write a table value to the changelog."""
-        self._write(Record(self._names.changelog, partition, key, value, [], on_delivery))
+        self._producer.send(Record(self._names.changelog, partition, key, value, [], on_delivery))
 
     def forward(self, record: Record) -> None:
         """Write a record as it is: a message on its way to the right partition."""
-        self._write(record)
+        self._producer.send(record)
+
+    @property
+    def gather_s(self) -> float:
+        """How long records are gathered at present, in seconds: the measure of load."""
+        return self._producer.gather_s
 
     def purge(self) -> None:
         """Drop what is queued and was not sent (R2)."""
@@ -70,11 +70,4 @@ class Publisher:
     ) -> None:
         headers: Headers = headers_for(record, source=self._source, traceparent=traceparent)
         value = self._codec.encode(record, topic=topic)
-        self._write(Record(topic, partition, key, value, headers, on_delivery))
-
-    def _write(self, record: Record) -> None:
-        if not self._lease.is_over:
-            self._producer.send(record)
-        elif record.on_delivery is not None:  # R2: a worker whose lease is over writes nothing
-            error = DeliveryUnknownError("the lease is over")
-            asyncio.get_running_loop().call_soon(record.on_delivery, error, -1)
+        self._producer.send(Record(topic, partition, key, value, headers, on_delivery))

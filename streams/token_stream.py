@@ -60,7 +60,7 @@ class TokenStream:
             self._waiting.append(text)
             return
         self._send_delta(text)
-        self._timer = self._loop.call_later(COALESCE_S, self._coalesced)
+        self._timer = self._loop.call_later(self._coalesce_s(), self._coalesced)
 
     def flush(self) -> None:
         """Send what still waits to be coalesced."""
@@ -93,7 +93,10 @@ class TokenStream:
         self._timer = None
         if self._waiting:
             self.flush()
-            self._timer = self._loop.call_later(COALESCE_S, self._coalesced)
+            self._timer = self._loop.call_later(self._coalesce_s(), self._coalesced)
+
+    def _coalesce_s(self) -> float:
+        return max(COALESCE_S, self._publisher.gather_s)
 
     def _send_delta(self, text: str) -> None:
         self.deltas += 1

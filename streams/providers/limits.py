@@ -12,7 +12,7 @@ from streams.providers.protocol import ModelDelta, Timeouts
 class _Watchdog:
     """One timer for a whole stream: it cancels the reading task once the deadline has passed.
 
-    A delta only moves ``_deadline``; the timer, when it fires too early, arms itself again. That costs
+    A delta only notes when its wait began; the timer, when it fires too early, arms itself again. That costs
     half a microsecond a delta, where an ``asyncio.timeout`` around each costs several and leaves a
     cancelled timer in the loop's heap. It acts only while the reader waits for the stream: the deadline
     must cut the wait for the model, never whatever else the reader's task is doing (PEP 789).
@@ -20,27 +20,29 @@ class _Watchdog:
 
     __slots__ = (
         "_cancelling",
-        "_deadline",
         "_expired",
+        "_first_at",
         "_loop",
         "_reader",
         "_task",
         "_timeouts",
         "_timer",
         "_total_at",
+        "_waits_since",
         "has_text",
     )
 
     def __init__(self, timeouts: Timeouts) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timeouts = timeouts
-        self._deadline = self._loop.time() + timeouts.first_token_s
-        self._total_at = self._loop.time() + timeouts.total_s
         reader = asyncio.current_task()
         if reader is None:
             raise RuntimeError("a model stream must be read by a task")
         #: The one task that reads the stream; asking for it anew would be a tenth of a delta's cost.
         self._reader: asyncio.Task[object] = reader
+        self._loop = asyncio.get_running_loop()
+        self._timeouts = timeouts
+        now = self._waits_since = self._loop.time()
+        self._first_at = now + timeouts.first_token_s
+        self._total_at = now + timeouts.total_s
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cancelling = 0
@@ -48,20 +50,13 @@ class _Watchdog:
         self.has_text = False
 
     def enter(self) -> None:
-        """Begin to wait for the next delta; raises when the deadline has passed already."""
-        now = self._loop.time()
-        if self.has_text:
-            self._deadline = now + self._timeouts.between_tokens_s
-        deadline = self._deadline = min(self._deadline, self._total_at)
-        if now >= deadline:
-            raise self._error()
-        task = self._task = self._reader
-        self._cancelling = task.cancelling()
+        """Begin to wait for the next delta."""
+        self._waits_since = self._loop.time()
+        self._task = self._reader
         if self._timer is None:
-            self._timer = self._loop.call_at(deadline, self._fire)
-        elif deadline < self._timer.when():
-            self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._fire)
+            # Early enough for every limit: one that fires too early only arms itself again.
+            soonest = min(self._deadline, self._waits_since + self._timeouts.between_tokens_s)
+            self._timer = self._loop.call_at(soonest, self._fire)
 
     def leave(self) -> None:
         """End the wait; raises when the deadline ended it and nobody else cancelled the task."""
@@ -72,19 +67,28 @@ class _Watchdog:
                 raise self._error()
 
     def stop(self) -> None:
+        """End the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    @property
+    def _deadline(self) -> float:
+        limit = self._waits_since + self._timeouts.between_tokens_s if self.has_text else self._first_at
+        return min(limit, self._total_at)
+
     def _fire(self) -> None:
         self._timer = None
-        if self._task is None:
+        task = self._task
+        if task is None:
             return  # the reader is busy elsewhere: its next wait arms the timer again
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._fire)
+        deadline = self._deadline
+        if self._loop.time() < deadline:
+            self._timer = self._loop.call_at(deadline, self._fire)
             return
         self._expired = True
-        self._task.cancel()
+        self._cancelling = task.cancelling()
+        task.cancel()
 
     def _error(self) -> ProviderTimeoutError:
         if self._deadline >= self._total_at:

@@ -42,6 +42,7 @@ SCRIPT = Script(
     replies={
         "slow *": Behaviour(reply="a b c d e f g h i j k l m n o p q r s t", between_delay_s=0.2),
         "long *": Behaviour(reply=" ".join(str(number) for number in range(60)), between_delay_s=0.2),
+        "two-seconds *": Behaviour(reply="a b c d e f g h i j k", between_delay_s=0.2),
         "medium *": Behaviour(reply="a b c d e f", between_delay_s=0.2),
         "hang *": Behaviour(reply="never ends", hang_after=1),
         "fast *": Behaviour(reply="{user}!"),

@@ -20,7 +20,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What goes wrong in a worker, and when; 0 or None is never.
 
     Attributes:
-        kill_before_store_write: SIGKILL itself before the n-th RocksDB batch of confirmed values.
+        kill_before_store_write: SIGKILL itself before the n-th RocksDB batch with a confirmed outcome.
         kill_after_store_write: ... right after it.
         kill_after_forward: SIGKILL itself when the n-th re-routed message is confirmed, before it is acknowledged.
         mute_changelog: Nothing reaches the changelog: outcomes are in the log, the table never hears of them.
@@ -64,14 +64,20 @@ def inject(faults: Faults, patch: Patch = setattr) -> None:
 
 
 def _kill_at_store_write(faults: Faults, patch: Patch) -> None:
+    from schemas.serdes import Codec
     from state.store import SessionStore
+    from state.value import ValueCodec
 
-    write, count = SessionStore.write, 0
+    write, count, codec = SessionStore.write, 0, ValueCodec(Codec())
+
+    def has_outcome(values: dict[bytes, bytes]) -> bool:
+        sessions = (codec.decode_session(value) for key, value in values.items() if not key.startswith(b"\x00"))
+        return any(session.open_turn is None for session in sessions)
 
     def counted(self: SessionStore, partition: int, values: dict[bytes, bytes], position: int | None) -> None:
         nonlocal count
-        # Recovery writes, too: only the write path's batches carry sessions confirmed after it.
-        is_ours = any(not key.startswith(b"\x00") for key in values) and asyncio._get_running_loop() is not None
+        # Recovery writes, too, from a thread; a value whose turn still runs is written again soon.
+        is_ours = asyncio._get_running_loop() is not None and has_outcome(values)
         count += is_ours
         if is_ours and count == faults.kill_before_store_write:
             _die()
@@ -285,16 +291,10 @@ def _store_first(patch: Patch) -> None:
 
 
 def _no_cancel_of_lost(patch: Patch) -> None:
-    """Lanes of lost partitions run on (F12, B2), and nothing new is made for them."""
-    from streams.ownership import Ownership
+    """Lanes of lost partitions run on (F12, B2)."""
+    from streams.partition import Partition, Phase
 
-    on_rebalanced = Ownership.on_rebalanced
-
-    def keep(self: Any, generation: int, member_id: str, assigned: Any) -> None:
-        self._member_id, self.generation = member_id, generation - 1
-        on_rebalanced(self, generation, member_id, assigned)
-
-    patch(Ownership, "on_rebalanced", keep)
+    patch(Partition, "close", lambda self: setattr(self, "phase", Phase.CLOSED))
 
 
 def _drop_all_on_rebalance(patch: Patch) -> None:

@@ -13,7 +13,7 @@ def test_redelivery_projector_lags_no_model_is_called_again(deployment: Deployme
 
     The first worker's changelog records never leave it, so that it commits nothing; it is killed when all is
     answered. Its successor gets all messages again at once and must not decide one before the log is folded.
-    Fails with ``BARNABAS_TEST_OFF=barrier`` (every model call is made twice).
+    Fails with ``BARNABAS_TEST_OFF=barrier`` (messages are decided against a table that lacks their outcomes).
     """
     first = deployment.start("w1", faults=Faults(mute_changelog=True))
     first.wait_ready()

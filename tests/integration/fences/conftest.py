@@ -1,8 +1,11 @@
 """Fixtures of the fence tests: workers in the test's own loop."""
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from streams.consumer import SessionConsumer
@@ -51,3 +54,15 @@ def dropper(monkeypatch: pytest.MonkeyPatch) -> Dropper:
 
     monkeypatch.setattr(SessionConsumer, "_delivery", dropping)
     return made
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """No thread and no child process outlives a test."""
+    threads, children = set(threading.enumerate()), set(psutil.Process().children())
+    yield
+    deadline = time.monotonic() + 5.0
+    while left := [thread.name for thread in threading.enumerate() if thread not in threads]:
+        assert time.monotonic() < deadline, f"threads left behind: {left}"
+        threading.Event().wait(0.02)
+    assert not set(psutil.Process().children()) - children

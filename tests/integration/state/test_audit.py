@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from schemas.dead_letters import DeadLetter
 from schemas.framing import SINGLE_OBJECT_MARK
+from schemas.headers import FIRST_SEEN
 from schemas.session import Session
 from state.audit import FindingKind
-from state.audit_messages import FIRST_SEEN
 from state.fold import FOLD_VERSION, RECENT_DECISIONS
 from state.value import PARTITION_KEY
 from tests.functional.state.stores import of_version

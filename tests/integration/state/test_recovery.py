@@ -113,7 +113,7 @@ async def test_repair_of_a_hole_sends_the_touched_keys_again(deployment: Deploym
         asyncio.get_running_loop().call_soon(on_delivery, None, offset)
 
     repair = Repair(reader_of(deployment))
-    path = WritePath(store, VALUES, send, on_foreign_record=repair.hole_found)
+    path = WritePath(store, VALUES, send, on_foreign_record=repair.hole_found, on_store_failure=pytest.fail)
     repair.attach(path)
     path.open_partition(0)
     path.put(0, b"s2", VALUES.decode_session(session_value("s2", 10)), lambda: None, urgent=True)

@@ -194,3 +194,15 @@ def test_fold_of_a_record_at_or_below_folded_is_a_repeat() -> None:
     event = replace(log.records[-1].event, event_id="other")
 
     assert fold(session, event, offset=session.folded, epoch=log.epoch)[1] is Verdict.REPEATED
+
+
+def test_decided_offsets_above_are_dropped_once_all_below_are_decided() -> None:
+    """The set stays small. Mutant: ``above`` not filtered in ``_offsets_after``."""
+    log = written([("cancel_waiting", "s1")])
+    assert fold_all(log.records).sessions["s1"].done_above == (2,)
+    for _ in range(4):
+        log.act("complete", "s1")
+
+    session = fold_all(log.records).sessions["s1"]
+
+    assert (session.done_upto, session.done_above) == (4, ())
