@@ -50,8 +50,10 @@ class _Watchdog:
         self.has_text = False
 
     def enter(self) -> None:
-        """Begin to wait for the next delta."""
-        self._waits_since = self._loop.time()
+        """Begin to wait for the next delta; raises when the total has passed already."""
+        now = self._waits_since = self._loop.time()
+        if now >= self._total_at:
+            raise self._error()
         self._task = self._reader
         if self._timer is None:
             # Early enough for every limit: one that fires too early only arms itself again.

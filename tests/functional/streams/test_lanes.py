@@ -176,6 +176,8 @@ def test_lease_member_that_waits_for_a_rebalance_keeps_it() -> None:
 class RecordingPublisher:
     """Keeps what is sent; the test confirms it."""
 
+    gather_s = 0.0
+
     def __init__(self) -> None:
         self.sent: list[tuple[Token, Any]] = []
 
