@@ -107,7 +107,8 @@ class RecordProducer:
                 if now - self._flushed_at > 2 * GATHER_S:
                     self._before = 0
             if max(self._before, self._recent) < LOAD_RECORDS:
-                self._flush_timer = self._loop.call_soon(self._flush)
+                # One turn of the loop later: what a turn writes at its start travels together, first delta included.
+                self._flush_timer = self._loop.call_soon(self._flush_soon)
             else:
                 self._flush_timer = self._loop.call_at(self._flushed_at + self.gather_s, self._flush)
 
@@ -120,6 +121,9 @@ class RecordProducer:
     def backlog(self) -> int:
         """How many records are queued and not confirmed."""
         return len(self._gathered) + len(self._producer)
+
+    def _flush_soon(self) -> None:
+        self._flush_timer = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_timer = None

@@ -211,6 +211,29 @@ def _no_tail_check(patch: Patch) -> None:
     patch(Cursor, "is_missing_tail", lambda self: False)
 
 
+def _no_position_check(patch: Patch) -> None:
+    """Nobody compares aiokafka's positions with what came out of it."""
+    from streams.consumer import LeasedConsumerThread
+
+    async def positions(_self: Any) -> dict[Any, int]:
+        return {}
+
+    patch(LeasedConsumerThread, "positions", positions)
+
+
+def _dead_letter_when_open(patch: Patch) -> None:
+    """A dead letter that is met before the barrier is dropped."""
+    from streams.dead_letters import DeadLetters
+
+    put = DeadLetters.put
+
+    def put_when_open(self: Any, owner: Any, *args: Any, **kwargs: Any) -> None:
+        if owner.is_open:
+            put(self, owner, *args, **kwargs)
+
+    patch(DeadLetters, "put", put_when_open)
+
+
 def _no_ack_order(patch: Patch) -> None:
     """The commit follows what was delivered, done or not (F1)."""
     from streams.acks import AckTracker
@@ -348,6 +371,8 @@ _OFF: dict[str, Callable[[Patch], None]] = {
     "keep": _drop_all_on_rebalance,
     "lease": _no_lease,
     "monotonic": _no_monotonic_apply,
+    "dead_letter_barrier": _dead_letter_when_open,
+    "position_check": _no_position_check,
     "pinned_id": _no_pinned_id,
     "repair": _no_repair,
     "store_first": _store_first,

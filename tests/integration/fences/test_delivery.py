@@ -61,7 +61,7 @@ async def test_fetch_lost_behind_aiokafka_position_is_found_missing(
     """Records that aiokafka has handed out, its position moved; our loop never sees them, and nothing follows.
 
     It happens to a poll that is under way while a rebalance settles: seen as partitions whose own opening never
-    came, so that no lane ever ran. Fails without the comparison of positions in ``_read_missing_tails``.
+    came, so that no lane ever ran. Fails with ``BARNABAS_TEST_OFF=position_check``.
     """
     fetch, lost = LeasedConsumerThread._fetch_records, []
     is_armed = False
