@@ -90,7 +90,7 @@ class ChangelogReader:
             stop: Set by another thread to end early.
 
         Raises:
-            RecoveryError: The deadline passed.
+            RecoveryError: The deadline passed, or the client failed for good.
         """
         left = {partition: end for partition, (first, end) in ranges.items() if first < end}
         if not left:
@@ -106,6 +106,8 @@ class ChangelogReader:
                     msg = f"{self._topic}: {len(left)} partitions were not read within {deadline_s:g} s"
                     raise RecoveryError(msg)
                 yield from _by_partition(consumer.consume(BATCH, _POLL_S), left)
+        except KafkaException as exc:
+            raise RecoveryError(f"{self._topic}: not readable: {exc}") from exc
         finally:
             consumer.close()
 

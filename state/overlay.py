@@ -28,7 +28,7 @@ class Entry:
 class Overlay:
     """The unconfirmed values of one partition, for one ownership of it."""
 
-    __slots__ = ("closed", "confirmed", "dirty", "entries", "frozen", "partition", "position", "urgent")
+    __slots__ = ("closed", "confirmed", "dirty", "entries", "expected", "frozen", "partition", "position", "urgent")
 
     def __init__(self, partition: int, position: int) -> None:
         self.partition = partition
@@ -40,6 +40,8 @@ class Overlay:
         self.confirmed: list[tuple[bytes, bytes, list[Receipt], Entry | None]] = []
         #: Changelog offset up to which RocksDB is complete; -1 for nothing yet.
         self.position = position
+        #: Offset of our next record, if nobody else writes.
+        self.expected = position + 1
         #: A foreign record lies in the changelog: the position stays until the next recovery (hazard S2).
         self.frozen = False
         self.closed = False
@@ -59,16 +61,16 @@ class Overlay:
         """Move the position over a confirmed record of ours.
 
         Returns:
-            None where it was the next one; else the first offset of the hole before it, after which the
-            position is frozen.
+            None where it was the next one; else the first offset of the hole before it. The position is frozen
+            from the first hole on; later ones are told all the same, each has to be repaired.
         """
-        if self.frozen:
-            return None
-        expected = self.position + 1
-        if offset == expected:
-            self.position = offset
-            return None
+        expected = self.expected
         if offset < expected:
             return None
-        self.frozen = True
-        return expected
+        self.expected = offset + 1
+        if offset > expected:
+            self.frozen = True
+            return expected
+        if not self.frozen:
+            self.position = offset
+        return None

@@ -20,6 +20,7 @@ from state.write_path import WritePath
 logger = logging.getLogger(__name__)
 
 _DEADLINE_S: Final = 30.0
+_AGAIN_S: Final = 5.0
 
 
 class Repair:
@@ -45,7 +46,8 @@ class Repair:
         try:
             last = await asyncio.to_thread(self._last_folded, partition, first)
         except BarnabasError as exc:
-            logger.error("partition %d: the changelog could not be repaired: %s", partition, exc)  # noqa: TRY400
+            logger.warning("partition %d: the hole at %d is read again: %s", partition, first, exc)
+            asyncio.get_running_loop().call_later(_AGAIN_S, self.hole_found, partition, first)
             return
         if self._write_path is not None:
             for key, folded in last.items():

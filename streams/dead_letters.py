@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 _RETRY_S: Final = 1.0
 
+#: Below every attempt of a turn, and the same when a crash has the letter written again.
+_NO_ATTEMPT: Final = Attempt(-1, 0)
+
 
 class DeadLetters:
     """Writes dead letters, and a ``failed`` token where the session is known."""
@@ -84,7 +87,7 @@ class DeadLetters:
             session_id=session_id,
             turn_id=turn_id_for(session_id, known),
             message_id=known,
-            attempt=Attempt(owner.epoch, 0),
+            attempt=_NO_ATTEMPT,
             epoch=owner.epoch,
             index=0,
             kind=TokenKind.FAILED,

@@ -15,7 +15,6 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any, NamedTuple
 
-from schemas.attempt import Attempt
 from schemas.controls import CancelTurn, Control
 from schemas.errors import DeliveryUnknownError, PartitionClosedError
 from schemas.events import Outcome, PartitionOpened, SessionEvent
@@ -297,10 +296,6 @@ class Partition:
         send()
         self.when_confirmed(incoming.key, receipt)
         self.env.write_path.flush(self.number)
-
-    def dead_letter_attempt(self) -> Attempt:
-        """The attempt under which a dead letter's ``failed`` token is sent."""
-        return Attempt(self.epoch, 0)
 
     # -- The table
 

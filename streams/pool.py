@@ -16,61 +16,54 @@ class TurnPool:
         self._slots = asyncio.Semaphore(max_turns)
         self._by_agent: dict[str, asyncio.Semaphore] = {}
         self._timeout_s = pool_timeout_s
-        self.running = 0
 
     def slot(self, agent: Agent) -> Slot:
-        """Hold a slot of the agent and of the worker: ``async with pool.slot(agent)``.
-
-        Entering raises PoolTimeoutError where none became free within ``pool_timeout``.
-        """
-        return Slot(self, agent)
-
-    async def acquire(self, agent: Agent) -> asyncio.Semaphore:
-        """Take both slots; returns the agent's, for :meth:`release`."""
+        """Return a slot of the agent and of the worker, to be entered: ``async with pool.slot(agent)``."""
         own = self._by_agent.get(agent.name)
         if own is None:
             own = self._by_agent[agent.name] = asyncio.Semaphore(agent.max_concurrent_turns)
-        await self._take(own, agent.name)
-        try:
-            await self._take(self._slots, agent.name)
-        except BaseException:
-            own.release()
-            raise
-        self.running += 1
-        return own
-
-    def release(self, own: asyncio.Semaphore) -> None:
-        """Give both slots back."""
-        self.running -= 1
-        self._slots.release()
-        own.release()
-
-    async def _take(self, semaphore: asyncio.Semaphore, agent: str) -> None:
-        if not semaphore.locked():
-            await semaphore.acquire()
-            return
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await semaphore.acquire()
-        except TimeoutError:
-            raise PoolTimeoutError(f"no slot for agent {agent} within {self._timeout_s:g} s") from None
+        return Slot(own, self._slots, self._timeout_s, agent.name)
 
 
 class Slot:
-    """One turn's slots, held while entered."""
+    """One turn's share of both bounds, held while entered."""
 
-    __slots__ = ("_agent", "_own", "_pool")
+    __slots__ = ("_agent", "_own", "_shared", "_timeout_s")
 
-    def __init__(self, pool: TurnPool, agent: Agent) -> None:
-        self._pool = pool
+    def __init__(self, own: asyncio.Semaphore, shared: asyncio.Semaphore, timeout_s: float, agent: str) -> None:
+        self._own = own
+        self._shared = shared
+        self._timeout_s = timeout_s
         self._agent = agent
-        self._own: asyncio.Semaphore | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether entering would not wait."""
+        return not self._own.locked() and not self._shared.locked()
 
     async def __aenter__(self) -> None:
-        self._own = await self._pool.acquire(self._agent)
+        """Take both.
+
+        Raises:
+            PoolTimeoutError: They did not become free within ``pool_timeout``.
+        """
+        if self.is_free:
+            await self._own.acquire()
+            await self._shared.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._own.acquire()
+                try:
+                    await self._shared.acquire()
+                except BaseException:
+                    self._own.release()
+                    raise
+        except TimeoutError:
+            raise PoolTimeoutError(f"no slot for agent {self._agent} within {self._timeout_s:g} s") from None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._own is not None:
-            self._pool.release(self._own)
+        self._shared.release()
+        self._own.release()

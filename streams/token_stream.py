@@ -26,6 +26,22 @@ def now_ms() -> int:
 class TokenStream:
     """Writes one attempt's tokens in order; ``index`` counts from 0."""
 
+    __slots__ = (
+        "_confirmed",
+        "_error",
+        "_incoming",
+        "_index",
+        "_loop",
+        "_partition",
+        "_publisher",
+        "_texts",
+        "_timer",
+        "_unconfirmed",
+        "_waiting",
+        "attempt",
+        "deltas",
+    )
+
     def __init__(self, publisher: Publisher, partition: int, incoming: Incoming, attempt: Attempt) -> None:
         self._publisher = publisher
         self._partition = partition

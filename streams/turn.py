@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 from schemas.attempt import Attempt
@@ -47,6 +47,21 @@ _STOP = "stop"
 class Turn:
     """One message being decided by the partition's owner."""
 
+    __slots__ = (
+        "_acknowledge",
+        "_agent",
+        "_attempt",
+        "_cancel_reason",
+        "_env",
+        "_folded",
+        "_partition",
+        "_receipts_due",
+        "_scope",
+        "_stream",
+        "clock",
+        "incoming",
+    )
+
     def __init__(self, incoming: Incoming, partition: Partition) -> None:
         self.incoming = incoming
         self.clock = StageClock()
@@ -74,8 +89,7 @@ class Turn:
             outcome: Outcome = self._erased(self.incoming.command)
         else:
             try:
-                async with self._env.pool.slot(self._agent):
-                    outcome = await self._answer(self.incoming.command)
+                outcome = await self._answer_in_slot(self.incoming.command)
             except (DeliveryUnknownError, PartitionClosedError):
                 raise
             except Exception as exc:  # a turn that cannot be made must not come again for ever
@@ -94,7 +108,7 @@ class Turn:
         self._acknowledge.append(acknowledge)
         if self._cancel_reason is None:
             self._cancel_reason = reason
-            if self._scope is not None:
+            if self._scope is not None and not self._scope.expired():
                 self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def cancel_waiting(self, reason: str, acknowledge: Receipt) -> None:
@@ -102,6 +116,21 @@ class Turn:
         self._acknowledge.append(acknowledge)
         self._cancel_reason = reason
         await self._record(self._cancelled(decided_upto=-1))
+
+    async def _answer_in_slot(self, message: UserMessage) -> Outcome:
+        slot = self._env.pool.slot(self._agent)
+        if slot.is_free:
+            async with slot:
+                return await self._answer(message)
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(None) as self._scope:  # a cancel ends the wait
+                    await held.enter_async_context(slot)
+            except TimeoutError:
+                return self._cancelled()
+            finally:
+                self._scope = None
+            return await self._answer(message)
 
     async def _answer(self, message: UserMessage) -> Outcome:
         self.clock.enter(Stage.CONTEXT)

@@ -283,12 +283,12 @@ class Worker:
         if self._failure is None:
             await self._drain()
         watch.cancel()
+        for partition in self.ownership.partitions.values():
+            partition.close()  # what is left writes nothing more
         if self._failure is None:
             self.env.write_path.flush_all()
             await producer.flush(5.0)
             await self._acknowledged()
-        for partition in self.ownership.partitions.values():
-            partition.close()
         with suppress(Exception):
             await self.app.stop()
         self.ownership.close()

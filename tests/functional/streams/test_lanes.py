@@ -94,8 +94,8 @@ async def test_pool_agent_full_times_out_another_agent_does_not() -> None:
             async with pool.slot(one):
                 pass
         async with pool.slot(two):
-            assert pool.running == 2
-    assert pool.running == 0
+            assert not pool.slot(two).is_free
+    assert pool.slot(one).is_free
 
 
 async def test_pool_worker_full_gives_the_agents_slot_back() -> None:
@@ -108,7 +108,7 @@ async def test_pool_worker_full_gives_the_agents_slot_back() -> None:
                 async with pool.slot(two):
                     pass
     async with pool.slot(two):
-        assert pool.running == 1
+        assert not pool.slot(one).is_free
 
 
 async def test_pool_waiter_cancelled_leaks_no_slot() -> None:
@@ -126,7 +126,7 @@ async def test_pool_waiter_cancelled_leaks_no_slot() -> None:
         waiter.cancel()
         await asyncio.gather(waiter, return_exceptions=True)
     await asyncio.wait_for(take(), 1)
-    assert pool.running == 0
+    assert pool.slot(one).is_free
 
 
 # -- Lease

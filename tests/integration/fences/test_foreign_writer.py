@@ -79,7 +79,6 @@ async def test_late_changelog_record_forged_session_survives_a_restart(
     assert report.repeated_calls == 0
 
 
-@pytest.mark.xfail(reason="state/overlay.py: a frozen position reports no second hole; seen again at the next recovery")
 async def test_second_late_changelog_record_in_one_ownership_is_repaired_too(
     deployment: Deployment, local: Local
 ) -> None:

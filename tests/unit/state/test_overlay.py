@@ -24,13 +24,14 @@ def test_advance_over_a_hole_freezes_and_names_its_first_offset() -> None:
     assert (overlay.position, overlay.frozen) == (5, True)
 
 
-def test_advance_when_frozen_stays_and_reports_no_second_time() -> None:
-    """Frozen for the generation: the next recovery reads from there. Mutant: ``frozen`` not asked."""
+def test_advance_when_frozen_stays_and_reports_each_further_hole() -> None:
+    """Frozen for the generation: the next recovery reads from there. Mutants: ``frozen`` not asked; asked first."""
     overlay = Overlay(0, 4)
     overlay.advance(7)
 
     assert overlay.advance(5) is None
-    assert overlay.advance(9) is None
+    assert overlay.advance(8) is None
+    assert overlay.advance(11) == 9
     assert overlay.position == 4
 
 
