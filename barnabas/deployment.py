@@ -15,7 +15,8 @@ from infra.broker import Broker
 from schemas.errors import OperatorError
 from topics.admin import ensure_topics
 
-READY_TIMEOUT_S: Final = 60.0
+#: Beyond the longest recovery: start, join the group, open the partitions.
+READY_MARGIN_S: Final = 60.0
 _POLL_S: Final = 0.05
 #: Before a worker that failed is started again: doubled each time, and back to the first after a quiet minute.
 _FIRST_BACKOFF_S: Final = 1.0
@@ -84,12 +85,12 @@ class Deployment:
         ensure_topics(self.bootstrap_servers, topic_specs(self._settings), client_config=self._settings.kafka)
         for number in range(1, self._count + 1):
             self._slots.append(_Slot(number, self._start_worker(number)))
-        deadline = time.monotonic() + READY_TIMEOUT_S
+        ready_s = self._settings.limits.recovery_timeout_s + READY_MARGIN_S
+        deadline = time.monotonic() + ready_s
         for slot in self._slots:
             while slot.worker is not None and not slot.worker.poll_ready():
                 if time.monotonic() > deadline:
-                    text = f"a worker is not ready after {READY_TIMEOUT_S:g} s; look at {slot.worker.log}"
-                    raise OperatorError(text)
+                    raise OperatorError(f"a worker is not ready after {ready_s:g} s; look at {slot.worker.log}")
                 time.sleep(_POLL_S)
 
     def watch(self) -> None:

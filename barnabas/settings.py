@@ -66,7 +66,7 @@ class AgentSettings(BaseModel):
     max_concurrent_turns: int = Field(default=_default(Agent, "max_concurrent_turns"), gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
     temperature: float | None = Field(default=None, ge=0)
-    memory_tokens: int = Field(default=_default(RecentMessages, "max_tokens"), gt=0)
+    memory_tokens: int = Field(default=_default(RecentMessages, "max_tokens"), gt=0, le=100_000)  # fits into a record
     timeouts: Timeouts | None = None
 
 

@@ -15,7 +15,7 @@ from schemas.events import TurnCompleted, TurnStarted
 from schemas.headers import headers_for
 from schemas.ids import event_id_for, message_id_at, turn_id_for
 from schemas.serdes import Codec
-from schemas.session import MemoryEntry, Session
+from schemas.session import Decision, MemoryEntry, Session
 from schemas.tokens import Token, TokenKind
 from streams.token_stream import now_ms
 from topics.names import TopicNames
@@ -81,7 +81,9 @@ class BareLoop:
             MemoryEntry(seq=seq, role=role, text=what, turn_id=turn_id, occurred_at=now_ms())
             for seq, (role, what) in enumerate((("user", text), ("assistant", answer)))
         )
-        value = self._codec.encode_session(Session(session_id=session_id, memory=memory))
+        decided = Decision(message_id=message_id, outcome="TurnCompleted", attempt=_ATTEMPT, deltas=2)
+        session = Session(session_id=session_id, agent="a", memory=memory, next_seq=2, turns=1, recent=(decided,))
+        value = self._codec.encode_session(session)
         self._produce(names.changelog, message, value, [])
 
     def _write(self, topic: str, message: Message, record: TurnStarted | TurnCompleted | Token) -> None:

@@ -84,11 +84,11 @@ class Driver:
         )
         self._producer.poll(0)
 
-    def throughput(self, turns: int, sessions: int) -> float:
+    def throughput(self, name: str, turns: int, sessions: int) -> float:
         """Publish all at once; return turns a second from the first send to the last terminal token."""
         began = time.perf_counter()
         for number in range(turns):
-            self.send(f"load-{number % sessions}")
+            self.send(f"{name}-{number % sessions}")
         self._producer.flush()
         done = 0
         while done < turns:
@@ -126,10 +126,10 @@ class Driver:
 def _measure(process: psutil.Process, bootstrap_servers: str, names: TopicNames, args: argparse.Namespace) -> Figures:
     driver = Driver(bootstrap_servers, names, args.partitions)
     try:
-        driver.throughput(args.turns // 10, args.sessions)  # warm-up
+        driver.throughput("warm", args.turns // 10, args.sessions)  # warm-up
         latencies = driver.first_tokens(args.rate, args.seconds)
         before = sum(process.cpu_times()[:2])
-        rate = driver.throughput(args.turns, args.sessions)
+        rate = driver.throughput("load", args.turns, args.sessions)
         cpu = (sum(process.cpu_times()[:2]) - before) / args.turns * 1e6
     finally:
         driver.close()
@@ -140,8 +140,8 @@ def _measure(process: psutil.Process, bootstrap_servers: str, names: TopicNames,
 def main() -> None:
     """Measure both sides, alternating, and print them with their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=15_000)
-    parser.add_argument("--sessions", type=int, default=3_000)
+    parser.add_argument("--turns", type=int, default=20_000)
+    parser.add_argument("--sessions", type=int, default=20_000, help="one turn each by default: equal records")
     parser.add_argument("--tokens", type=int, default=20)
     parser.add_argument("--partitions", type=int, default=16)
     parser.add_argument("--rate", type=float, default=20.0, help="turns a second for the time to first token")

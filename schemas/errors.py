@@ -15,6 +15,7 @@
     │   ├── PoolTimeoutError           a turn waited too long for a slot
     │   ├── RegistryUnavailableError   the schema registry did not answer: nothing is known of the bytes
     │   ├── DeliveryUnknownError       a record's delivery timed out: it may be in the log or not
+    │   │   └── RecordTooLargeError    ... or was refused for its size: sending it again cannot help
     │   └── PartitionClosedError       the partition's epoch is over: the next owner goes on
     └── OperatorError            somebody has to change something; the text says what
         ├── SettingsError        a setting is unknown or impossible
@@ -135,6 +136,12 @@ class DeliveryUnknownError(RetryableError):
     """A record's delivery timed out or failed: whether it is in the log is unknown."""
 
     code = "delivery_unknown"
+
+
+class RecordTooLargeError(DeliveryUnknownError):
+    """A record is larger than its topic takes; whoever sent it has to make it smaller."""
+
+    code = "record_too_large"
 
 
 class PartitionClosedError(RetryableError):

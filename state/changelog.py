@@ -31,6 +31,10 @@ _PASSING_ERRORS: Final = frozenset(
 )
 
 
+class ChangelogUnreadableError(RecoveryError):
+    """The client failed; the local store is not to blame and is kept."""
+
+
 class ChangelogReader:
     """Reads partitions of one topic. Blocking: call it from a thread.
 
@@ -107,7 +111,7 @@ class ChangelogReader:
                     raise RecoveryError(msg)
                 yield from _by_partition(consumer.consume(BATCH, _POLL_S), left)
         except KafkaException as exc:
-            raise RecoveryError(f"{self._topic}: not readable: {exc}") from exc
+            raise ChangelogUnreadableError(f"{self._topic}: not readable: {exc}") from exc
         finally:
             consumer.close()
 

@@ -11,7 +11,7 @@ from threading import Event
 from typing import Final
 
 from schemas.errors import RecoveryError, StoreError
-from state.changelog import ChangelogReader
+from state.changelog import ChangelogReader, ChangelogUnreadableError
 from state.fold import FOLD_VERSION
 from state.store import Applied, CorruptStoreError, SessionStore
 from state.value import PARTITION_KEY, header_of
@@ -104,9 +104,8 @@ class Recovery:
                 result.records += len(records)
                 if self._on_progress is not None:
                     self._on_progress(result.records, total)
-        except RecoveryError:
-            for partition in fresh:
-                self._store.wipe_partition(partition)
+        except RecoveryError as exc:
+            self._give_up(exc, fresh)
             raise
         for partition, (_, end) in ranges.items():
             if self._store.position(partition) != end - 1 and not stop.is_set():
@@ -129,6 +128,12 @@ class Recovery:
                 position = -1
             ranges[partition] = (position + 1, end)
         return ranges
+
+    def _give_up(self, error: RecoveryError, fresh: set[int]) -> None:
+        """Wipe what could not be recovered in time: the next start begins anew. A client's failure wipes nothing."""
+        if not isinstance(error, ChangelogUnreadableError):
+            for partition in fresh:
+                self._store.wipe_partition(partition)
 
     def _open(self, owned: set[int]) -> None:
         try:

@@ -16,7 +16,7 @@ from state.value import PARTITION_KEY, ValueCodec, header_of
 
 #: A value whose turn still runs may wait this long for the next one of its session; its event is simply not
 #: acknowledged meanwhile. Saves a changelog record a turn under load.
-LAZY_FLUSH_S: Final = 0.25
+LAZY_FLUSH_S: Final = 1.0
 
 #: Pause before a changelog record whose delivery failed is sent again.
 RETRY_S: Final = 0.2

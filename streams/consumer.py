@@ -252,11 +252,11 @@ class SessionConsumer(FaustConsumer):
             if self._seeks:
                 await self._apply_seeks()
             wanted = self.cursors.keys() - self.held
+            self.polls += 1
             if not wanted:
                 await asyncio.sleep(_IDLE_S)
                 continue
             generation = self._generation
-            self.polls += 1
             records = await self._thread.call_thread(
                 self._thread._fetch_records,
                 self._thread._ensure_consumer(),

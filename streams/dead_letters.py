@@ -7,19 +7,25 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from schemas.attempt import Attempt
 from schemas.dead_letters import DeadLetter
-from schemas.errors import DeliveryUnknownError
+from schemas.errors import DeliveryUnknownError, RecordTooLargeError
 from schemas.ids import message_id_at, turn_id_for
 from schemas.tokens import Token, TokenKind
 from streams.delivery import KafkaRecord
 from streams.environment import Environment
 from streams.partition import Partition
 from streams.token_stream import now_ms
+from streams.turn import MAX_REASON_CHARS
 
 logger = logging.getLogger(__name__)
 
 _RETRY_S: Final = 1.0
+
+#: What is kept of a value that does not fit into a dead letter (compressed, it fitted into a message).
+_CUT_BYTES: Final = 100_000
 
 #: Below every attempt of a turn, and the same when a crash has the letter written again.
 _NO_ATTEMPT: Final = Attempt(-1, 0)
@@ -43,6 +49,7 @@ class DeadLetters:
         message_id: str | None = None,
     ) -> None:
         """Put a record aside; acknowledged when the broker has the dead letter and the token."""
+        detail = detail[:MAX_REASON_CHARS]
         logger.warning("%s-%d@%d: dead letter: %s: %s", record.topic, record.partition, record.offset, cause, detail)
         letter = DeadLetter(
             topic=record.topic,
@@ -59,7 +66,12 @@ class DeadLetters:
         )
 
         def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
-            if error is not None:
+            nonlocal letter
+            if isinstance(error, RecordTooLargeError) and letter.value is not None:
+                cut = f"{letter.detail}; cut from {len(letter.value)} bytes"
+                letter = replace(letter, value=letter.value[:_CUT_BYTES], headers={}, detail=cut)
+                send()
+            elif error is not None:
                 asyncio.get_running_loop().call_later(_RETRY_S, send)
             elif session_id is None or record.key is None:
                 acknowledge()
@@ -101,7 +113,7 @@ class DeadLetters:
             if error is None:
                 acknowledge()
             elif owner.is_open:
-                send()
+                asyncio.get_running_loop().call_later(_RETRY_S, send)
 
         def send() -> None:
             self._env.publisher.token(owner.number, record.key or b"", token, delivered)

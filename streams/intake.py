@@ -8,7 +8,15 @@ from functools import partial
 from typing import Final
 
 from schemas.commands import Command, EraseSession, UserMessage
-from schemas.errors import BarnabasError, DecodeError, DeliveryUnknownError, InvalidMessageError, RetryableError
+from schemas.errors import (
+    BarnabasError,
+    DecodeError,
+    DeliveryUnknownError,
+    InvalidMessageError,
+    RecordTooLargeError,
+    RetryableError,
+    StoreError,
+)
 from schemas.headers import FIRST_SEEN, traceparent_of, valid_traceparent
 from schemas.ids import message_id_at, turn_id_for
 from streams.dead_letters import DeadLetters
@@ -23,6 +31,9 @@ from topics.partitioner import partition_for
 logger = logging.getLogger(__name__)
 
 _MAX_KEY_BYTES: Final = 512
+
+#: Longest message id: sessions keep the latest ones.
+MAX_ID_CHARS: Final = 256
 
 
 class Intake:
@@ -63,17 +74,12 @@ class Intake:
                 self._forward(owner, record, acknowledge)
             else:
                 handle(owner, record, acknowledge)
-        except DecodeError as exc:
-            self._reject(owner, record, exc.code, exc.cause, acknowledge)
-        except InvalidMessageError as exc:
-            self._reject(owner, record, exc.reason, str(exc), acknowledge)
         except RetryableError as exc:
             self._ownership.lost(owner.number, str(exc))  # delivered again; never a dead letter
-        except BarnabasError as exc:
-            self._reject(owner, record, exc.code, str(exc), acknowledge)
-        except Exception as exc:
-            logger.exception("%s-%d@%d: not understood", record.topic, record.partition, record.offset)
-            self._reject(owner, record, "internal", repr(exc), acknowledge)
+        except StoreError as exc:
+            self._env.fail(exc)
+        except Exception as exc:  # noqa: BLE001 -- the dead letter says it
+            self._reject(owner, record, exc, acknowledge)
 
     # -- A message
 
@@ -84,6 +90,8 @@ class Intake:
         )
         message_id = command.message_id or _first_seen(record)
         session_id = key.decode()
+        if len(message_id) > MAX_ID_CHARS:
+            raise InvalidMessageError("invalid_message_id", f"a message_id has at most {MAX_ID_CHARS} characters")
         try:
             agent = self._checked(command)
         except InvalidMessageError as exc:
@@ -129,6 +137,8 @@ class Intake:
         )
         if not control.message_id and not control.turn_id:
             raise InvalidMessageError("no_target", "a control names a turn_id or a message_id")
+        if max(len(control.message_id or ""), len(control.turn_id or "")) > MAX_ID_CHARS:
+            raise InvalidMessageError("invalid_target", f"an id has at most {MAX_ID_CHARS} characters")
         owner.control(key, control, acknowledge)
 
     # -- Elsewhere
@@ -143,6 +153,8 @@ class Intake:
         def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
             if error is None:
                 acknowledge()
+            elif isinstance(error, RecordTooLargeError):
+                self._reject(owner, record, error, acknowledge)
             else:  # sent again from the commit, in order
                 self._ownership.lost(owner.number, f"a re-routed message's delivery is unknown: {error}")
 
@@ -151,9 +163,14 @@ class Intake:
         target = partition_for(key, self._env.partitions)
         self._env.publisher.forward(Record(record.topic, target, key, record.value, headers, delivered))
 
-    def _reject(
-        self, owner: Partition, record: KafkaRecord, cause: str, detail: str, acknowledge: Callable[[], None]
-    ) -> None:
+    def _reject(self, owner: Partition, record: KafkaRecord, error: Exception, acknowledge: Callable[[], None]) -> None:
+        cause, detail = "internal", repr(error)
+        if isinstance(error, InvalidMessageError):
+            cause, detail = error.reason, str(error)
+        elif isinstance(error, BarnabasError):
+            cause, detail = error.code, error.cause if isinstance(error, DecodeError) else str(error)
+        else:
+            logger.error("%s-%d@%d: not understood", record.topic, record.partition, record.offset, exc_info=error)
         session_id = None
         if record.topic == self._env.names.messages and record.key and len(record.key) <= _MAX_KEY_BYTES:
             session_id = record.key.decode(errors="replace") if not record.key.startswith(b"\x00") else None
@@ -179,6 +196,6 @@ def _key_of(record: KafkaRecord) -> bytes:
 
 def _first_seen(record: KafkaRecord) -> str:
     for name, value in record.headers:
-        if name == FIRST_SEEN and value:
+        if name == FIRST_SEEN and value and len(value) <= MAX_ID_CHARS:
             return bytes(value).decode(errors="replace")
     return message_id_at(record.topic, record.partition, record.offset)

@@ -19,12 +19,14 @@ class Lease:
     changelog records would be in the way. Written by the consumer's thread, read by the event loop.
     """
 
-    def __init__(self, session_timeout_s: float, *, clock: Callable[[], float] = boottime) -> None:
+    def __init__(
+        self, session_timeout_s: float, rebalance_timeout_s: float = 60.0, *, clock: Callable[[], float] = boottime
+    ) -> None:
         self._timeout = session_timeout_s
+        self._joining_timeout = session_timeout_s + rebalance_timeout_s
         self._clock = clock
         self._renewed_at: float | None = None
-        #: While a rebalance is under way the coordinator keeps a waiting member without heartbeats.
-        self.joining = True
+        self._joining_since: float | None = clock()
 
     def now(self) -> float:
         """The lease's clock, for :meth:`renew`."""
@@ -35,8 +37,19 @@ class Lease:
         self._renewed_at = sent_at
 
     @property
+    def joining(self) -> bool:
+        """Whether a rebalance is under way: the coordinator keeps a waiting member without heartbeats, for a time."""
+        return self._joining_since is not None
+
+    @joining.setter
+    def joining(self, is_joining: bool) -> None:
+        self._joining_since = self._clock() if is_joining else None
+
+    @property
     def is_over(self) -> bool:
         """Whether the coordinator may have given the partitions away."""
-        if self.joining or self._renewed_at is None:
+        if self._renewed_at is None:
             return False
+        if self._joining_since is not None:
+            return self._clock() - self._joining_since > self._joining_timeout
         return self._clock() - self._renewed_at > self._timeout

@@ -110,19 +110,28 @@ class Ownership:
         partition.close()
         self.env.write_path.close_partition(number)
 
-    async def recovered(self, recovered: Recovered) -> None:
-        """Recovery is done: place the cursors, make the fresh partitions; nothing is fetched yet."""
+    async def recovered(self, recovered: Recovered) -> bool:
+        """Recovery is done: place the cursors, make the fresh partitions; nothing is fetched yet.
+
+        Returns:
+            False where the group settled anew meanwhile: the newer generation's recovery does it.
+        """
+        generation = self.generation
         kept = self.owned - self.fresh
         await self.consumer.place_cursors(self.tps(self.owned), self.tps(kept))
+        for number in self.fresh & recovered.refold:
+            if generation == self.generation:
+                await self._refold(number)
+        if generation != self.generation:
+            return False
         for number in self.fresh:
             state = self.env.write_path.open_partition(number)
-            if number in recovered.refold:
-                await self._refold(number)
             self.partitions[number] = Partition(
                 number, PartitionFold(state), self.env, generation=self.generation, on_lost=self.lost
             )
             for key, folded in recovered.stale.get(number, {}).items():
                 self.env.write_path.resend(number, key, folded)
+        return True
 
     async def _refold(self, number: int) -> None:
         """Read the partition's events from the beginning: the table does not hold what they say."""
@@ -131,7 +140,8 @@ class Ownership:
         if self.consumer.cursors[events].handled > first:
             logger.warning("partition %d: no usable table, its events are folded again from offset %d", number, first)
             self.consumer.restart_from(events, first)
-            while not await self.consumer.proves_ownership(events):  # noqa: ASYNC110 -- asks again
+            generation = self.generation
+            while generation == self.generation and not await self.consumer.proves_ownership(events):  # noqa: ASYNC110
                 # Committed before anything is folded: a crash in between must not leave the new partition record
                 # in the changelog beside the old commit, or nothing would be folded again.
                 await asyncio.sleep(_RECLAIM_PAUSE_S)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from schemas.controls import CancelTurn, Control
-from schemas.errors import DeliveryUnknownError, PartitionClosedError
+from schemas.errors import DeliveryUnknownError, PartitionClosedError, StoreError
 from schemas.events import Outcome, PartitionOpened, SessionEvent
 from schemas.ids import turn_id_for
 from schemas.session import Session
@@ -28,7 +28,7 @@ from streams.environment import Environment
 from streams.incoming import Incoming
 from streams.lane import Lane
 from streams.token_stream import now_ms, terminal_token
-from streams.turn import Turn
+from streams.turn import MAX_REASON_CHARS, RESEND_S, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Partition:
         if not isinstance(control, CancelTurn):
             acknowledge()  # no turn suspends itself yet: there is nothing to approve or deny
             return
-        reason = control.reason or "cancelled"
+        reason = (control.reason or "cancelled")[:MAX_REASON_CHARS]
         lane = self._lanes.get(key)
         if lane is not None:
             for incoming in [lane.head, *lane.waiting]:
@@ -217,8 +217,10 @@ class Partition:
         def forget() -> None:
             early = self._early_cancels.pop((key, target), None)
             if early is not None:
+                early.timer.cancel()
                 early.acknowledge()
 
+        forget()  # one for the same message came before
         timer = asyncio.get_running_loop().call_later(self.env.limits.turn_timeout_s, forget)
         self._early_cancels[key, target] = EarlyCancel(reason, acknowledge, timer)
         while len(self._early_cancels) > self.env.limits.max_early_cancels:
@@ -240,7 +242,8 @@ class Partition:
         try:
             await turn.run()
         finally:
-            self._running.pop(incoming.turn_id, None)
+            if self._running.get(incoming.turn_id) is turn:
+                del self._running[incoming.turn_id]
 
     async def _guarded(self, decision: Coroutine[Any, Any, None]) -> None:
         """Turn what a turn cannot decide by itself into a reopening; nothing is ever raised to a lane."""
@@ -249,6 +252,8 @@ class Partition:
         except (DeliveryUnknownError, PartitionClosedError) as exc:
             if self.phase is Phase.OPEN:
                 self._on_lost(self.number, str(exc))
+        except StoreError as exc:
+            self.env.fail(exc)  # the next start's recovery wipes what is corrupt and fills it again
         except Exception as exc:
             logger.exception("partition %d: a lane failed", self.number)
             self._on_lost(self.number, repr(exc))
@@ -277,7 +282,7 @@ class Partition:
             if error is None:
                 receipt()
             elif self.is_open:
-                send()  # a terminal token twice is harmless, none is not
+                asyncio.get_running_loop().call_later(RESEND_S, send)
 
         def send() -> None:
             self.env.publisher.token(self.number, incoming.key, token, delivered, incoming.traceparent)
@@ -289,6 +294,7 @@ class Partition:
             attempt=decision.attempt,
             epoch=self.epoch,
             deltas=decision.deltas,
+            index=decision.deltas + 1,
             text=answer,
             cause=decision.cause if kind is TokenKind.FAILED else None,
             detail=decision.cause,
@@ -315,7 +321,8 @@ class Partition:
 
     def forget(self, turn: Turn) -> None:
         """End ``expect``."""
-        self._turns.pop(turn.incoming.turn_id, None)
+        if self._turns.get(turn.incoming.turn_id) is turn:
+            del self._turns[turn.incoming.turn_id]
 
     def outcome_folded(self, session: Session, outcome: Outcome) -> None:
         """Hear of an accepted outcome."""
@@ -327,7 +334,7 @@ class Partition:
         """Hear of a record of our own epoch that the fold rejected."""
         turn = self._turns.get(event.turn_id)
         if turn is not None and event.attempt.epoch == self.epoch and isinstance(event, OUTCOMES):
-            turn.outcome_rejected(verdict)
+            turn.outcome_rejected(verdict, self.load(turn.incoming.key))
 
     # -- Tasks
 

@@ -18,7 +18,7 @@ class BackPressure:
     def update(self, consumer: SessionConsumer, *, draining: bool, stopped: set[TP]) -> None:
         """Recompute what is held; a few microseconds a partition."""
         limits, names = self._env.limits, self._env.names
-        messages = {tp for tp in consumer.cursors if tp.topic == names.messages}
+        messages = {tp for tp in consumer.cursors if tp.topic == names.messages and tp not in stopped}
         begun = sum(consumer.cursors[tp].acks.pending for tp in messages)
         if begun >= limits.high_water:
             self._messages_held = True

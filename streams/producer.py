@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.errors import DeliveryUnknownError
+from schemas.errors import BrokerError, DeliveryUnknownError, RecordTooLargeError
 from topics.catalog import MAX_RECORD_BYTES
 
 logger = logging.getLogger(__name__)
@@ -59,8 +59,19 @@ class Record(NamedTuple):
 class RecordProducer:
     """Writes records and reports their deliveries on the event loop that made it."""
 
-    def __init__(self, client_config: Mapping[str, object], *, may_write: Callable[[], bool] = lambda: True) -> None:
-        """Connect; while ``may_write`` says no, records are reported as unknown instead of written (R2)."""
+    def __init__(
+        self,
+        client_config: Mapping[str, object],
+        *,
+        may_write: Callable[[], bool] = lambda: True,
+        on_fatal: Callable[[BaseException], None] = lambda _error: None,
+    ) -> None:
+        """Connect.
+
+        While ``may_write`` says no, records are reported as unknown instead of written (R2). ``on_fatal(error)``
+        hears that the client cannot go on: the worker has to end.
+        """
+        self._on_fatal = on_fatal
         self._loop = asyncio.get_running_loop()
         self._may_write = may_write
         self._producer = Producer(
@@ -74,6 +85,7 @@ class RecordProducer:
                 "queue.buffering.max.kbytes": 512 * 1024,
                 "socket.nagle.disable": True,
                 "message.max.bytes": MAX_RECORD_BYTES,
+                "error_cb": self._client_error,
                 **client_config,
             },
             logger=logging.getLogger("librdkafka"),
@@ -130,6 +142,7 @@ class RecordProducer:
         self._flushed_at = self._loop.time()
         if not self._may_write():
             self._drop_gathered("the lease is over")
+            return
         gathered, produce = self._gathered, self._producer.produce
         while gathered:
             record = gathered[0]
@@ -148,7 +161,7 @@ class RecordProducer:
             except Exception as exc:  # noqa: BLE001 -- a record that cannot be queued is reported, not raised
                 logger.error("record for %s-%d refused: %s", record.topic, record.partition, exc)  # noqa: TRY400
                 if record.on_delivery is not None:
-                    record.on_delivery(DeliveryUnknownError(str(exc)), -1)
+                    self._loop.call_soon(record.on_delivery, _error_of(exc), -1)
             gathered.popleft()
         self._poll()
 
@@ -164,7 +177,7 @@ class RecordProducer:
                 if error is None:
                     on_delivery(None, message.offset())
                 else:
-                    on_delivery(DeliveryUnknownError(str(error)), -1)
+                    on_delivery(_error_of(error), -1)
             except Exception:
                 logger.exception("a delivery callback raised")
 
@@ -179,6 +192,10 @@ class RecordProducer:
         if self._gathered or len(self._producer):
             self._poll_timer = self._loop.call_later(POLL_S, self._poll)
 
+    def _client_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._on_fatal(BrokerError(f"the producer cannot go on: {error}"))
+
     # -- Ending
 
     def purge(self) -> None:
@@ -190,7 +207,7 @@ class RecordProducer:
         dropped, self._gathered = self._gathered, deque()
         for record in dropped:
             if record.on_delivery is not None:
-                record.on_delivery(DeliveryUnknownError(reason), -1)
+                self._loop.call_soon(record.on_delivery, DeliveryUnknownError(reason), -1)
 
     async def flush(self, timeout_s: float) -> int:
         """Wait until all is confirmed, at most ``timeout_s``; returns how many records are left."""
@@ -207,3 +224,11 @@ class RecordProducer:
         await self.flush(timeout_s)
         if self._poll_timer is not None:
             self._poll_timer.cancel()
+
+
+def _error_of(error: KafkaError | Exception) -> DeliveryUnknownError:
+    """Say what a refused or unconfirmed record means to its sender."""
+    cause = error.args[0] if isinstance(error, KafkaException) and error.args else error
+    if isinstance(cause, KafkaError) and cause.code() in {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}:
+        return RecordTooLargeError(str(error))
+    return DeliveryUnknownError(str(error))

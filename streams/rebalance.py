@@ -75,8 +75,11 @@ class Rebalance(Service):
         recovered = await self._recovery.run(set(ownership.owned), set(ownership.fresh))
         if generation != ownership.generation or generation != app.consumer_generation_id:
             return  # a newer assignment is on its way
-        await ownership.recovered(recovered)
+        if not await ownership.recovered(recovered):
+            return
         await app.on_rebalance_complete.send()
+        if generation != ownership.generation:
+            return
         self.completed.set()
         app.flow_control.resume()
         app.consumer.resume_flow()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack, aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from schemas.attempt import Attempt
 from schemas.commands import EraseSession, UserMessage
@@ -27,7 +27,7 @@ from schemas.events import (
 from schemas.ids import event_id_for
 from schemas.session import Session
 from schemas.tokens import Token, TokenKind
-from state.fold import evolve
+from state.fold import Verdict, evolve
 from state.overlay import Receipt
 from streams.incoming import Incoming
 from streams.prompt import prompt_for
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP = "stop"
+
+#: Pause before a terminal token whose delivery failed is sent again: twice is harmless, none is not.
+RESEND_S: Final = 0.2
+
+#: Longest reason of a cancel and longest detail of a failure that are kept, in characters.
+MAX_REASON_CHARS: Final = 300
 
 
 class Turn:
@@ -268,17 +274,22 @@ class Turn:
         if not self._folded.done():
             self._folded.set_result(session)
 
-    def outcome_rejected(self, reason: str) -> None:
-        """The log decided otherwise."""
-        if not self._folded.done():
-            self._folded.set_exception(PartitionClosedError(f"outcome rejected: {reason}"))
+    def outcome_rejected(self, verdict: Verdict, session: Session) -> None:
+        """The log decided otherwise: another copy of the message came first, or another owner."""
+        if verdict is Verdict.DECIDED:
+            self._receipts_due = 1
+            self._partition.when_confirmed(self.incoming.key, self._receipt)
+            if not self._folded.done():
+                self._folded.set_result(session)
+        elif not self._folded.done():
+            self._folded.set_exception(PartitionClosedError(f"outcome rejected: {verdict}"))
 
     def _send_terminal(self, token: Token) -> None:
         def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
             if error is None:
                 self._receipt()
             elif self._partition.is_open:
-                self._send_terminal(token)  # a terminal token twice is harmless, none is not
+                asyncio.get_running_loop().call_later(RESEND_S, self._send_terminal, token)
 
         self._env.publisher.token(
             self._partition.number, self.incoming.key, token, delivered, self.incoming.traceparent
@@ -305,6 +316,7 @@ class Turn:
             attempt=self._attempt,
             epoch=self._attempt.epoch,
             deltas=deltas,
+            index=deltas + 1 if self._stream is not None else 0,
             text=text,
             cause=cause,
             detail=detail,
@@ -330,7 +342,7 @@ class Turn:
             **self._envelope("outcome"),
             decided_upto=self.incoming.offset,
             cause=error.code if isinstance(error, BarnabasError) else "internal",
-            detail=str(error) if isinstance(error, BarnabasError) else f"{type(error).__name__}: {error}",
+            detail=(str(error) if isinstance(error, BarnabasError) else repr(error))[:MAX_REASON_CHARS],
             deltas=self._stream.deltas if self._stream is not None else 0,
         )
 
@@ -345,7 +357,9 @@ class Turn:
 
     def _erased(self, command: EraseSession) -> SessionErased:
         return SessionErased(
-            **self._envelope("outcome"), decided_upto=self.incoming.offset, reason=command.reason or ""
+            **self._envelope("outcome"),
+            decided_upto=self.incoming.offset,
+            reason=(command.reason or "")[:MAX_REASON_CHARS],
         )
 
     def abandon(self) -> None:

@@ -32,6 +32,7 @@ from streams.intake import Intake
 from streams.lease import Lease
 from streams.options import ConsumerOptions, Limits
 from streams.ownership import Ownership
+from streams.partition import Phase
 from streams.pool import TurnPool
 from streams.pressure import BackPressure
 from streams.producer import RecordProducer
@@ -43,6 +44,9 @@ from topics.names import TopicNames
 logger = logging.getLogger(__name__)
 
 _WATCH_S: Final = 0.05
+
+#: Longest time Faust may take to stop, in seconds.
+_STOP_S: Final = 30.0
 _MAX_WORKERS_A_HOST: Final = 256
 
 
@@ -161,8 +165,10 @@ class Worker:
         options, names = self.options, self.names
         client_config = {"bootstrap.servers": options.bootstrap_servers, **options.client_config}
         codec = Codec(registry_url=options.registry_url)
-        lease = Lease(options.consumer.session_timeout_s)
-        producer = RecordProducer({"client.id": self.name, **client_config}, may_write=lambda: not lease.is_over)
+        lease = Lease(options.consumer.session_timeout_s, options.consumer.rebalance_timeout_s)
+        producer = RecordProducer(
+            {"client.id": self.name, **client_config}, may_write=lambda: not lease.is_over, on_fatal=self._fail
+        )
         publisher = Publisher(producer, codec, names, source=f"/{options.prefix}/{self.name}")
         app, table = create_app(
             names=names,
@@ -241,7 +247,7 @@ class Worker:
         """Wait until every owned partition is behind its barrier."""
         ownership = self.ownership
         while not ownership.is_settled or not all(  # noqa: ASYNC110 -- many small conditions
-            p.is_open for p in ownership.partitions.values()
+            p.phase in {Phase.OPEN, Phase.STOPPED} for p in ownership.partitions.values()
         ):
             await asyncio.sleep(_WATCH_S / 5)
 
@@ -289,13 +295,23 @@ class Worker:
             self.env.write_path.flush_all()
             await producer.flush(5.0)
             await self._acknowledged()
-        with suppress(Exception):
-            await self.app.stop()
+        await self._stop_faust()
         self.ownership.close()
         await producer.close()
         await self._table.store.stop()
         await self._agents.close()
         self.folder.release()
+
+    async def _stop_faust(self) -> None:
+        """Leave the group. A consumer thread that hangs must not keep the process, and with it the partitions."""
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await self.app.stop()
+        except TimeoutError:
+            logger.critical("the consumer does not stop: the process ends")
+            os._exit(1)
+        except Exception:
+            logger.exception("Faust did not stop cleanly")
 
     async def _drain(self) -> None:
         deadline = asyncio.get_running_loop().time() + self.options.limits.drain_timeout_s
