@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.broker import Broker
+from infra.ports import free_port
 from topics.names import TopicNames
 
 _DOCKER_IMAGE = "apache/kafka:4.1.2"
@@ -39,7 +40,8 @@ def kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     """Give the bootstrap servers of the session's Kafka."""
     choice = pytestconfig.getoption("kafka")
     if choice == "embedded":
-        broker = Broker(tmp_path_factory.mktemp("kafka"), stops_with_parent=True)
+        # Not the default port: another run on this machine may want it while a test restarts its broker.
+        broker = Broker(tmp_path_factory.mktemp("kafka"), free_port(), stops_with_parent=True)
         state = broker.start()
         yield state.bootstrap_servers
         broker.stop()
@@ -86,7 +88,7 @@ def broker_factory(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
 @pytest.fixture
 def private_broker(broker_factory: Callable[..., Broker]) -> Broker:
     """Give a running broker of this test's own, to be killed and started again on the same port."""
-    broker = broker_factory()
+    broker = broker_factory(port=free_port())
     broker.start()
     return broker
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,31 +49,15 @@ def doctor(
         raise SettingsError(f"--partition: {partition} is impossible; there are 0 to {settings.partitions - 1}")
     servers, codec, names = context.bootstrap_servers(settings), codec_for(settings), settings.names
     key = session_key(session, tenant).decode() if session is not None else None
+    shared: dict[str, Any] = {"client_config": settings.kafka, "codec": codec, "session": key}
     try:
         if rebuild:
             numbers = None if partition is None else [partition]
             with _progress("rebuilding", is_shown=not as_json) as report:
-                rebuilt = write_back(
-                    servers,
-                    names,
-                    client_config=settings.kafka,
-                    codec=codec,
-                    partitions=numbers,
-                    session=key,
-                    on_progress=report,
-                )
+                rebuilt = write_back(servers, names, partitions=numbers, on_progress=report, **shared)
             _show_rebuild(rebuilt, as_json=as_json)
         with _progress("reading", is_shown=not as_json) as report:
-            found = audit(
-                servers,
-                names,
-                client_config=settings.kafka,
-                codec=codec,
-                data_dir=settings.data_dir,
-                session=key,
-                partition=partition,
-                on_progress=report,
-            )
+            found = audit(servers, names, data_dir=settings.data_dir, partition=partition, on_progress=report, **shared)
     except KafkaException as error:
         raise BrokerError(f"Kafka at {servers}: {error.args[0].str()}; is it running?") from error
     if as_json:

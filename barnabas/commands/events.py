@@ -30,8 +30,9 @@ def events(
 
     Example: barnabas events --session ada
     """
-    from barnabas.commands.reading import codec_for, open_reader, print_record
+    from barnabas.commands.reading import codec_for, open_reader, print_record, print_undecodable
     from barnabas.reader import Start
+    from schemas.errors import DecodeError, UnknownEventError
     from topics.partitioner import session_key
 
     settings = context.settings()
@@ -43,7 +44,11 @@ def events(
         for record in reader.forever() if follow or not from_beginning else reader.until_end():
             if wanted is not None and record.key != wanted:
                 continue
-            event = codec.decode_event(record.value, topic=topic, partition=record.partition, offset=record.offset)
+            try:
+                event = codec.decode_event(record.value, topic=topic, partition=record.partition, offset=record.offset)
+            except (DecodeError, UnknownEventError) as error:
+                print_undecodable(record, topic, error, as_json=as_json)
+                continue
             if as_json:
                 print_record(record, event)
             else:

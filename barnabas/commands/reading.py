@@ -10,6 +10,7 @@ import msgspec
 
 from barnabas.commands import context
 from barnabas.reader import ReadRecord, Start, TopicReader
+from schemas.errors import DecodeError
 from schemas.serdes import Codec
 from topics.partitioner import partition_for, session_key
 
@@ -61,6 +62,15 @@ def print_line(record: ReadRecord, name: str, session: str | None, *details: tup
     fields = " ".join(f"{label}={_short(value)}" for label, value in details if value not in (None, ""))
     sys.stdout.write(f"{clock}.{record.timestamp_ms % 1000:03d} {place:>9} {name:<15} {session or '-'} {fields}\n")
     sys.stdout.flush()
+
+
+def print_undecodable(record: ReadRecord, topic: str, error: Exception, *, as_json: bool) -> None:
+    """Print where a record lies that is none of ours, and why; the reader goes on behind it."""
+    cause = error.cause if isinstance(error, DecodeError) else str(error)
+    if as_json:
+        context.print_json({"topic": topic, "partition": record.partition, "offset": record.offset, "error": cause})
+    else:
+        print_line(record, "undecodable", None, ("topic", topic), ("error", cause))
 
 
 def _short(value: Any) -> str:

@@ -22,8 +22,9 @@ def tail(
 
     Example: barnabas tail --session ada --json
     """
-    from barnabas.commands.reading import codec_for, open_reader, print_line, print_record
+    from barnabas.commands.reading import codec_for, open_reader, print_line, print_record, print_undecodable
     from barnabas.reader import Start
+    from schemas.errors import DecodeError
     from topics.partitioner import session_key
 
     settings = context.settings()
@@ -35,7 +36,11 @@ def tail(
         for record in reader.until_end() if no_follow else reader.forever():
             if wanted is not None and record.key != wanted:
                 continue
-            token = codec.decode_token(record.value, topic=topic, partition=record.partition, offset=record.offset)
+            try:
+                token = codec.decode_token(record.value, topic=topic, partition=record.partition, offset=record.offset)
+            except DecodeError as error:
+                print_undecodable(record, topic, error, as_json=as_json)
+                continue
             if as_json:
                 print_record(record, token)
                 continue

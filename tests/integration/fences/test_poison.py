@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from schemas.events import TurnCancelled, TurnCompleted
 from schemas.tokens import TokenKind
 from streams.partition import Phase
 from tests.support.deployment import Deployment, LocalWorker
-from topics.partitioner import partition_for
 
 Local = Callable[..., LocalWorker]
 
@@ -32,14 +33,23 @@ POISON: dict[str, tuple[bytes | None, bytes | None, str]] = {
     "oversized": (b"p10", b'{"text": "' + b"x" * 600 + b'"}', "oversized_text"),
     "unknown-agent": (b"p11", b'{"text": "hello", "agent": "nobody"}', "unknown_agent"),
     "deadline": (b"p12", b'{"text": "hello", "deadline_ms": 0}', "invalid_deadline"),
+    "long-id": (b"p13", b'{"text": "hello", "message_id": "' + b"m" * 257 + b'"}', "invalid_message_id"),
 }
 
 
 async def test_poison_dead_letter_and_failed_token_then_the_next_message(deployment: Deployment, local: Local) -> None:
     """Every kind of bad record on every partition's way, good ones between them; all is acknowledged in the end."""
+    places: dict[str, tuple[int, int]] = {}
     async with local(limits={"max_text_chars": 500}) as worker:
-        for number, (key, value, _) in enumerate(POISON.values()):
-            deployment.produce(deployment.names.messages, value, key, partition=0 if not key else None)
+        for number, (name, (key, value, _)) in enumerate(POISON.items()):
+
+            def confirmed(error: Any, message: Any, name: str = name) -> None:
+                assert error is None
+                places[name] = message.partition(), message.offset()
+
+            deployment.produce(
+                deployment.names.messages, value, key, partition=0 if key is None else None, on_delivery=confirmed
+            )
             deployment.publish(f"s{number}", "fast next")
             if key and not key.startswith((b"\x00", b"\xff", b"k")):
                 deployment.publish(key.decode(), "fast same session")
@@ -47,15 +57,13 @@ async def test_poison_dead_letter_and_failed_token_then_the_next_message(deploym
         await worker.until_answered()
         await worker.until(lambda: len(deployment.dead_letters()) == len(POISON), "all dead letters")
         await worker.until_committed()
-    letters = {(letter.key or b"", letter.value): letter for letter in deployment.dead_letters()}
+    letters = {(letter.partition, letter.offset): letter for letter in deployment.dead_letters()}
     failed = {token.session_id: token for token in deployment.tokens() if token.kind is TokenKind.FAILED}
     for name, (key, value, cause) in POISON.items():
-        letter = letters.get((key or b"", value)) or letters.get((key or b"", value or None))
-        assert letter is not None, name
+        letter = letters[places[name]]
+        assert (letter.topic, letter.key, letter.value) == (deployment.names.messages, key, value), name
         assert letter.cause == cause, name
-        assert (letter.topic, letter.offset >= 0) == (deployment.names.messages, True), name
         if key and not key.startswith(b"\x00") and len(key) < 512:
-            assert letter.partition == partition_for(key, deployment.partitions), name
             assert failed[key.decode(errors="replace")].cause == cause, name
     await asyncio.to_thread(deployment.check)
 
@@ -71,6 +79,59 @@ async def test_poison_control_dead_letter_then_the_next(deployment: Deployment, 
         await worker.until(lambda: len(deployment.dead_letters()) == 3, "three dead letters")
         await worker.until_committed()
     assert {letter.cause for letter in deployment.dead_letters()} == {"undecodable", "missing_key", "no_target"}
+
+
+async def test_poison_agent_of_900_kb_dead_letter_and_short_failed_token_then_the_next(
+    deployment: Deployment, local: Local
+) -> None:
+    """What the record says is kept in the dead letter once, and repeated nowhere."""
+    session, agent = deployment.session_on(1), b"n" * 900_000
+    value = b'{"text": "hello", "agent": "' + agent + b'"}'
+    async with local() as worker:
+        deployment.produce(deployment.names.messages, value, session.encode())
+        deployment.publish(session, "fast next")
+        deployment.flush()
+        await worker.until_answered()
+        await worker.until(deployment.dead_letters, "the dead letter")
+        await worker.until_committed()
+    (letter,) = deployment.dead_letters()
+    assert (letter.cause, letter.value) == ("unknown_agent", value)
+    (failed,) = [token for token in deployment.tokens() if token.kind is TokenKind.FAILED]
+    assert (failed.session_id, failed.cause) == (session, "unknown_agent")
+    assert 0 < len(failed.detail) <= 400
+    assert 0 < len(letter.detail) <= 400
+    await asyncio.to_thread(deployment.check)
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "early"])
+async def test_cancel_with_a_reason_of_900_kb_is_cancelled_with_its_beginning(
+    deployment: Deployment, local: Local, *, is_running: bool
+) -> None:
+    """A reason goes into an event and a token, and both into the table's value: its first 300 characters do."""
+    session, reason = deployment.session_on(1), "r" * 900_000
+    async with local() as worker:
+        if is_running:
+            deployment.publish(session, "hang on", message_id="m1")
+            deployment.flush()
+            await worker.until(lambda: deployment.log().starts, "the turn runs")
+            deployment.control(session, type="cancel", message_id="m1", reason=reason)
+        else:
+            deployment.control(session, type="cancel", message_id="m1", reason=reason)
+            partition = worker.worker.ownership.partitions[1]
+            await worker.until(lambda: partition._early_cancels, "the cancel is remembered")
+            deployment.publish(session, "hang on", message_id="m1")
+        deployment.publish(session, "fast next")
+        deployment.flush()
+        await worker.until_answered()
+        await worker.until_committed()
+    first, second = [accepted.event for accepted in deployment.log().outcomes.values()]
+    assert isinstance(first, TurnCancelled)
+    assert first.reason == reason[:300]
+    assert isinstance(second, TurnCompleted)
+    (cancelled,) = [token for token in deployment.tokens() if token.kind is TokenKind.CANCELLED]
+    assert cancelled.detail == reason[:300]
+    assert not deployment.dead_letters()
+    await asyncio.to_thread(deployment.check)
 
 
 async def test_poison_in_the_log_before_the_barrier_dead_letter_and_acknowledged(

@@ -1,0 +1,80 @@
+"""A worker without a usable table folds its partitions again from the log, and goes on where it was."""
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from tests.support.deployment import Deployment, LocalWorker
+
+Local = Callable[..., LocalWorker]
+
+
+def lose_changelog(deployment: Deployment) -> int:
+    """Delete every record of the changelog, as a wrong retention does; returns how many offsets are gone."""
+    admin, topic = AdminClient({"bootstrap.servers": deployment.bootstrap_servers}), deployment.names.changelog
+
+    def set_policy(policy: str) -> None:
+        entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        for future in admin.incremental_alter_configs([resource]).values():
+            future.result(20)
+
+    ends = {partition: end for (_, partition), end in deployment.ends(topic).items() if end}
+    set_policy("delete")  # a compacted topic's records cannot be deleted
+    wanted = [TopicPartition(topic, partition, end) for partition, end in ends.items()]
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            for future in admin.delete_records(wanted).values():
+                future.result(20)
+            break
+        except KafkaException as error:  # the policy takes a moment to reach the log
+            assert error.args[0].code() == KafkaError.POLICY_VIOLATION, error
+            assert time.monotonic() < deadline, error
+    set_policy("compact")
+    return sum(ends.values())
+
+
+@pytest.mark.parametrize("is_data_lost", [True, False], ids=["data-lost", "data-kept"])
+async def test_refold_after_the_changelog_was_lost_sessions_go_on(
+    deployment: Deployment, local: Local, caplog: pytest.LogCaptureFixture, *, is_data_lost: bool
+) -> None:
+    """Everything committed, changelog and RocksDB gone: the log alone brings the sessions back.
+
+    Where RocksDB was kept the table is still whole and nothing has to be folded again. Mutant: ``Ownership._refold``
+    does nothing: the second turn's prompt has no memory.
+    """
+    sessions = [deployment.session_on(partition, f"s{n}") for partition in range(4) for n in range(2)]
+    async with local() as worker:
+        for session in sessions:
+            deployment.publish(session, f"fast one of {session}")
+        deployment.flush()
+        await worker.until_answered()
+        await worker.until_committed()
+    assert await asyncio.to_thread(lose_changelog, deployment) > len(sessions)
+    if is_data_lost:
+        shutil.rmtree(deployment.folder / "data")
+    first_calls = len(deployment.calls())
+    with caplog.at_level(logging.WARNING, logger="streams.ownership"):
+        async with local() as worker:
+            for session in sessions:
+                deployment.publish(session, "fast two")
+            deployment.flush()
+            await worker.until_answered()
+            await worker.until_committed()
+    prompts = {call.session_id: call.messages for call in deployment.calls()[first_calls:]}
+    assert prompts.keys() == set(sessions)
+    for session in sessions:
+        said = [(message.role, message.content) for message in prompts[session]]
+        one = f"fast one of {session}"
+        assert said == [("user", one), ("assistant", f"{one}!"), ("user", "fast two")], session
+    assert any("folded again" in record.message for record in caplog.records) is is_data_lost
+    if is_data_lost:  # a value that RocksDB still has is written with its session's next event, not before
+        report = await asyncio.to_thread(deployment.check)
+        assert report.repeated_calls == 0
