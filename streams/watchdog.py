@@ -34,8 +34,6 @@ class Watchdog:
         self._clock = clock
         #: What is waited for, and since when it has stood as it stands.
         self._since: dict[object, tuple[object, float]] = {}
-        #: How far each partition's events were handled while it was not open.
-        self._folded: dict[int, int] = {}
 
     def stuck(self) -> str | None:
         """Return what is stuck, None while all is well.
@@ -67,12 +65,10 @@ class Watchdog:
                 self._since.pop(number, None)
                 continue
             # The oldest message is the first of its lane: it is done within a turn's bound. A partition that is
-            # opened again and again without it is stuck as well; one that still folds its past is not.
+            # opened again and again without it is stuck as well; one that folds its past, not open yet, is not.
             watermark = cursor.acks.watermark if cursor is not None else -1
             events = self._ownership.consumer.cursors.get(TP(self._env.names.events, number))
-            folded = events.handled if events is not None and partition.phase is not Phase.OPEN else -1
-            folded = max(folded, self._folded.get(number, -1))
-            self._folded[number] = folded
+            folded = events.handled if events is not None and partition.epoch < 0 else -1
             stuck = self._unchanged(number, (watermark, folded), turn_s, f"partition {number} stands at {watermark}")
             if stuck is not None:
                 return stuck

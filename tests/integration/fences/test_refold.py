@@ -35,8 +35,8 @@ def lose_changelog(deployment: Deployment) -> int:
                 future.result(20)
             break
         except KafkaException as error:  # the policy takes a moment to reach the log
-            assert error.args[0].code() == KafkaError.POLICY_VIOLATION, error
-            assert time.monotonic() < deadline, error
+            if error.args[0].code() != KafkaError.POLICY_VIOLATION or time.monotonic() > deadline:
+                raise
     set_policy("compact")
     return sum(ends.values())
 

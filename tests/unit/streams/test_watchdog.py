@@ -159,20 +159,20 @@ def test_partition_that_never_opens_is_stuck(worker: WatchedWorker, phase: Phase
 
 def test_catch_up_that_goes_on_is_not_stuck(worker: WatchedWorker) -> None:
     """A partition folded again from its first event may take longer than any turn, and opens in the end."""
-    worker.partition.phase = Phase.OPENING
+    worker.partition.phase, worker.partition.epoch = Phase.OPENING, -1
 
     def fold(second: int) -> None:
         worker.events.handled += 100
 
     assert worker.watch(10 * TURN_BOUND_S, fold) is None
-    worker.partition.phase = Phase.OPEN
+    worker.partition.phase, worker.partition.epoch = Phase.OPEN, worker.events.handled
     worker.begin_message()
     assert worker.watch(TURN_BOUND_S - 10) is None
 
 
 def test_catch_up_that_stops_is_stuck(worker: WatchedWorker) -> None:
     """Half way, for longer than the bound."""
-    worker.partition.phase = Phase.OPENING
+    worker.partition.phase, worker.partition.epoch = Phase.OPENING, -1
 
     def fold(second: int) -> None:
         worker.events.handled += 100 * (second < 200)
