@@ -70,7 +70,7 @@ class Intake:
         acknowledge: Callable[[], None],
     ) -> None:
         try:
-            if record.key is not None and self._is_misplaced(record):
+            if record.key and self._is_misplaced(record):
                 self._forward(owner, record, acknowledge)
             else:
                 handle(owner, record, acknowledge)
