@@ -109,13 +109,4 @@ class DeadLetters:
             occurred_at=now_ms(),
         )
 
-        def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
-            if error is None:
-                acknowledge()
-            elif owner.is_open:
-                asyncio.get_running_loop().call_later(_RETRY_S, send)
-
-        def send() -> None:
-            self._env.publisher.token(owner.number, record.key or b"", token, delivered)
-
-        send()
+        owner.send_terminal(record.key or b"", token, acknowledge)

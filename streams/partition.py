@@ -13,14 +13,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from schemas.controls import CancelTurn, Control
 from schemas.errors import DeliveryUnknownError, PartitionClosedError, StoreError
 from schemas.events import Outcome, PartitionOpened, SessionEvent
 from schemas.ids import turn_id_for
 from schemas.session import Session
-from schemas.tokens import TokenKind
+from schemas.tokens import Token, TokenKind
 from state.fold import OUTCOMES, Verdict, is_decided
 from state.overlay import Receipt
 from state.partition_fold import PartitionFold
@@ -28,9 +28,12 @@ from streams.environment import Environment
 from streams.incoming import Incoming
 from streams.lane import Lane
 from streams.token_stream import now_ms, terminal_token
-from streams.turn import MAX_REASON_CHARS, RESEND_S, Turn
+from streams.turn import MAX_REASON_CHARS, Turn
 
 logger = logging.getLogger(__name__)
+
+#: Pause before a terminal token whose delivery failed is sent again: twice is harmless, none is not.
+RESEND_S: Final = 0.2
 
 _KINDS = {
     "TurnCompleted": TokenKind.COMPLETED,
@@ -214,19 +217,18 @@ class Partition:
         self.spawn(self._guarded(Turn(incoming, self).cancel_waiting(reason, acknowledge)))
 
     def _remember_cancel(self, key: bytes, target: str, reason: str, acknowledge: Receipt) -> None:
-        def forget() -> None:
-            early = self._early_cancels.pop((key, target), None)
-            if early is not None:
-                early.timer.cancel()
-                early.acknowledge()
+        place = (key, target)
+        self._forget_cancel(place)  # one for the same message came before
+        timer = asyncio.get_running_loop().call_later(self.env.limits.turn_timeout_s, self._forget_cancel, place)
+        self._early_cancels[place] = EarlyCancel(reason, acknowledge, timer)
+        if len(self._early_cancels) > self.env.limits.max_early_cancels:
+            self._forget_cancel(next(iter(self._early_cancels)))
 
-        forget()  # one for the same message came before
-        timer = asyncio.get_running_loop().call_later(self.env.limits.turn_timeout_s, forget)
-        self._early_cancels[key, target] = EarlyCancel(reason, acknowledge, timer)
-        while len(self._early_cancels) > self.env.limits.max_early_cancels:
-            _, oldest = self._early_cancels.popitem(last=False)
-            oldest.timer.cancel()
-            oldest.acknowledge()
+    def _forget_cancel(self, place: tuple[bytes, str]) -> None:
+        early = self._early_cancels.pop(place, None)
+        if early is not None:
+            early.timer.cancel()
+            early.acknowledge()
 
     # -- Deciding
 
@@ -278,15 +280,6 @@ class Partition:
             if not due:
                 incoming.acknowledge()
 
-        def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
-            if error is None:
-                receipt()
-            elif self.is_open:
-                asyncio.get_running_loop().call_later(RESEND_S, send)
-
-        def send() -> None:
-            self.env.publisher.token(self.number, incoming.key, token, delivered, incoming.traceparent)
-
         kind = _KINDS[decision.outcome]
         token = terminal_token(
             incoming,
@@ -299,9 +292,20 @@ class Partition:
             cause=decision.cause if kind is TokenKind.FAILED else None,
             detail=decision.cause,
         )
-        send()
+        self.send_terminal(incoming.key, token, receipt, incoming.traceparent)
         self.when_confirmed(incoming.key, receipt)
         self.env.write_path.flush(self.number)
+
+    def send_terminal(self, key: bytes, token: Token, receipt: Receipt, traceparent: str | None = None) -> None:
+        """Send a turn's last token until the broker has it, then call ``receipt``; ends with the epoch."""
+
+        def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
+            if error is None:
+                receipt()
+            elif self.is_open:
+                asyncio.get_running_loop().call_later(RESEND_S, self.send_terminal, key, token, receipt, traceparent)
+
+        self.env.publisher.token(self.number, key, token, delivered, traceparent)
 
     # -- The table
 

@@ -43,9 +43,6 @@ logger = logging.getLogger(__name__)
 
 _STOP = "stop"
 
-#: Pause before a terminal token whose delivery failed is sent again: twice is harmless, none is not.
-RESEND_S: Final = 0.2
-
 #: Longest reason of a cancel and longest detail of a failure that are kept, in characters.
 MAX_REASON_CHARS: Final = 300
 
@@ -269,7 +266,7 @@ class Turn:
     def outcome_folded(self, session: Session, outcome: Outcome) -> None:
         """Tell the readers and let the lane go on; called by the projector in the middle of a batch."""
         token = self._terminal(outcome)
-        self._send_terminal(token)
+        self._partition.send_terminal(self.incoming.key, token, self._receipt, self.incoming.traceparent)
         self._partition.when_confirmed(self.incoming.key, self._receipt)
         if not self._folded.done():
             self._folded.set_result(session)
@@ -283,17 +280,6 @@ class Turn:
                 self._folded.set_result(session)
         elif not self._folded.done():
             self._folded.set_exception(PartitionClosedError(f"outcome rejected: {verdict}"))
-
-    def _send_terminal(self, token: Token) -> None:
-        def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
-            if error is None:
-                self._receipt()
-            elif self._partition.is_open:
-                asyncio.get_running_loop().call_later(RESEND_S, self._send_terminal, token)
-
-        self._env.publisher.token(
-            self._partition.number, self.incoming.key, token, delivered, self.incoming.traceparent
-        )
 
     def _receipt(self) -> None:
         self._receipts_due -= 1
