@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from schemas.attempt import Attempt
     from schemas.commands import Command, EraseSession, UserMessage
     from schemas.controls import ApproveTurn, CancelTurn, Control, DenyTurn
-    from schemas.dead_letters import DeadLetter
+    from schemas.dead_letters import DeadLetter, DeadLetterResolved, RecordHeader, Resolution
     from schemas.events import (
         LogEvent,
         MemoryCompacted,
@@ -45,7 +45,7 @@ _MODULES = {
     "attempt": ("Attempt",),
     "commands": ("Command", "EraseSession", "UserMessage"),
     "controls": ("ApproveTurn", "CancelTurn", "Control", "DenyTurn"),
-    "dead_letters": ("DeadLetter",),
+    "dead_letters": ("DeadLetter", "DeadLetterResolved", "RecordHeader", "Resolution"),
     "events": (
         "LogEvent",
         "MemoryCompacted",
@@ -84,6 +84,7 @@ __all__ = [
     "Command",
     "Control",
     "DeadLetter",
+    "DeadLetterResolved",
     "DenyTurn",
     "EraseSession",
     "LogEvent",
@@ -95,6 +96,8 @@ __all__ = [
     "PartitionOpened",
     "PartitionState",
     "Record",
+    "RecordHeader",
+    "Resolution",
     "Session",
     "SessionErased",
     "SessionEvent",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct, field
 
 
@@ -15,3 +17,8 @@ class Attempt(Struct, frozen=True, order=True, gc=False):
 
     epoch: int
     number: int = field(default=0, name="try")
+
+
+#: The attempt of a ``failed`` token that says that a message was put aside as a dead letter. It decides nothing: each
+#: attempt of a turn is above it, so that a retried message's answer supersedes it.
+PUT_ASIDE: Final = Attempt(-1, 0)

@@ -26,7 +26,12 @@ from schemas.record_types import NAMESPACE, RECORDS
 HISTORY_DIR = AVRO_DIR / "history"
 
 #: Kafka's own 32-bit numbers, and a count that restarts with each owner; every other integer is a long.
-_INT_FIELDS = {("Attempt", "try"), ("DeadLetter", "partition"), ("PartitionState", "partition")}
+_INT_FIELDS = {
+    ("Attempt", "try"),
+    ("DeadLetter", "partition"),
+    ("DeadLetterResolved", "partition"),
+    ("PartitionState", "partition"),
+}
 
 _PRIMITIVES: dict[type[mi.Type], str] = {
     mi.StrType: "string",

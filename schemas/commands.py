@@ -22,8 +22,8 @@ class UserMessage(Struct, frozen=True, kw_only=True, tag="message"):
         metadata: The user's own labels, carried into ``TurnStarted``.
         deadline_ms: Longest time the turn may take, in milliseconds from its start.
         traceparent: W3C trace context, where the record has no header of that name.
-
-    The remaining fields are reserved: accepted and carried, without effect yet.
+        use_cache, priority, sender, room, attachments, limits, response_format: Reserved: accepted and carried,
+            without effect yet.
     """
 
     text: str
@@ -44,7 +44,13 @@ class UserMessage(Struct, frozen=True, kw_only=True, tag="message"):
 
 
 class EraseSession(Struct, frozen=True, kw_only=True, tag="erase"):
-    """Forget the session's memory, in order with its messages."""
+    """Forget the session's memory, in order with its messages.
+
+    Attributes:
+        message_id: Idempotency key, as a message's.
+        tenant: Owner of the session.
+        reason: Kept in the log.
+    """
 
     message_id: str | None = None
     tenant: str | None = None

@@ -6,7 +6,13 @@ from msgspec import Struct
 
 
 class _Control(Struct, frozen=True, kw_only=True):
-    """Names its target by ``turn_id`` or by ``message_id``; one of them is needed."""
+    """Names its target by ``turn_id`` or by ``message_id``; one of them is needed.
+
+    Attributes:
+        turn_id: The turn it is for.
+        message_id: ... or the message that the turn answers.
+        reason: Kept in the log.
+    """
 
     turn_id: str | None = None
     message_id: str | None = None

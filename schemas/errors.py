@@ -8,7 +8,15 @@
     │   ├── EncodeError          a record of ours that its schema cannot hold
     │   ├── InvalidMessageError  decoded, but empty, oversized, keyless, unknown agent or type
     │   ├── UnknownEventError    an event type this version does not know: stops the partition
-    │   └── ProviderError        the model endpoint refused, or answered with nothing
+    │   ├── ProviderError        the model endpoint refused, or answered with nothing
+    │   ├── StepLimitError       a model kept asking for tools
+    │   ├── CursorError          a cursor that is none, or of another partition
+    │   │   └── CursorExpiredError   ... or whose records are gone: ``earliest`` is where to begin
+    │   ├── HistoryLostError     the log's beginning is gone: what a session was cannot be folded
+    │   └── TurnError            a client's message got no answer; the ids are attributes
+    │       ├── TurnFailedError      the turn failed: ``cause`` and ``detail``
+    │       ├── TurnCancelledError   it was cancelled: ``text`` is what had been streamed
+    │       └── MessageRejectedError the message got no turn: ``cause`` and ``detail``
     ├── RetryableError           may be cured by trying again after ``retry_after`` seconds
     │   ├── ProviderUnavailableError   connection refused, 429, 5xx
     │   ├── ProviderTimeoutError       connect, first token, between tokens or total
@@ -16,13 +24,17 @@
     │   ├── RegistryUnavailableError   the schema registry did not answer: nothing is known of the bytes
     │   ├── DeliveryUnknownError       a record's delivery timed out: it may be in the log or not
     │   │   └── RecordTooLargeError    ... or was refused for its size: sending it again cannot help
-    │   └── PartitionClosedError       the partition's epoch is over: the next owner goes on
+    │   ├── PartitionClosedError       the partition's epoch is over: the next owner goes on
+    │   ├── AnswerTimeoutError         nothing ended the turn in time; the message is in Kafka all the same
+    │   └── SlowSubscriberError        a subscriber took its tokens too slowly: go on from ``cursor``
     └── OperatorError            somebody has to change something; the text says what
         ├── SettingsError        a setting is unknown or impossible
         ├── BrokerError          no Java, no jars, or Kafka did not start
         ├── TopicMismatchError   a topic exists with other partitions or settings
         ├── AssignmentError      the topics of one partition number went to different workers
+        ├── DamagedLogError      a part of the event log cannot be read: restore it from a replica
         ├── RecoveryError        the local store could not be rebuilt within its deadline
+        ├── ClientError          a client that is closed, not begun, or of another event loop
         ├── WorkerStuckError     nothing moves any more: the process ends so that another can go on
         └── StoreError           the local store is corrupt or of a foreign format
 
@@ -97,10 +109,89 @@ class UnknownEventError(TerminalError):
     code = "unknown_event"
 
 
+class CursorError(TerminalError):
+    """A text that is no cursor, or a cursor of another session's partition."""
+
+    code = "cursor"
+
+
+class CursorExpiredError(CursorError):
+    """The records behind a cursor are gone by retention; ``earliest`` (a cursor as text) is where to begin."""
+
+    code = "cursor_expired"
+
+    def __init__(self, message: str, *, earliest: str) -> None:
+        super().__init__(message)
+        self.earliest = earliest
+
+
+class HistoryLostError(TerminalError):
+    """The log's beginning is gone by retention: what a session was then cannot be folded."""
+
+    code = "history_lost"
+
+
+class TurnError(TerminalError):
+    """A client's message got no answer.
+
+    Attributes:
+        session_id: The Kafka key as text.
+        turn_id: The turn.
+        message_id: The message.
+        cause: A stable code; None for a cancelled turn.
+        detail: A sentence for people.
+        text: What had been streamed of the answer.
+        retry_after: Of a message that was shed: seconds to wait before sending it again, under another message id.
+    """
+
+    code = "turn"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        session_id: str,
+        turn_id: str,
+        message_id: str,
+        cause: str | None = None,
+        detail: str | None = None,
+        text: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.session_id, self.turn_id, self.message_id = session_id, turn_id, message_id
+        self.cause, self.detail, self.text = cause, detail, text
+
+
+class TurnFailedError(TurnError):
+    """The turn ended without an answer."""
+
+    code = "turn_failed"
+
+
+class TurnCancelledError(TurnError):
+    """Somebody cancelled the turn."""
+
+    code = "turn_cancelled"
+
+
+class MessageRejectedError(TurnError):
+    """The message became a dead letter: it got no turn."""
+
+    code = "message_rejected"
+
+
 class ProviderError(TerminalError):
     """The model endpoint refused the request, or its answer was empty or malformed."""
 
     code = "provider_failed"
+
+
+class StepLimitError(TerminalError):
+    """A turn's model still asked for tools after its last step."""
+
+    code = "step_limit"
 
 
 class ProviderUnavailableError(RetryableError):
@@ -150,6 +241,40 @@ class PartitionClosedError(RetryableError):
     code = "partition_closed"
 
 
+class AnswerTimeoutError(RetryableError):
+    """Nothing ended the turn in time; the message is in Kafka and will be answered.
+
+    Attributes:
+        cursor: Where to go on reading, as text.
+    """
+
+    code = "answer_timeout"
+
+    def __init__(self, message: str, *, cursor: str) -> None:
+        super().__init__(f"{message}; go on from cursor {cursor}")
+        self.cursor = cursor
+
+
+class SlowSubscriberError(RetryableError):
+    """A subscriber's buffer was full, and it was cut off so that nobody waits for it.
+
+    Attributes:
+        cursor: Behind the last record it took, as text: subscribe again with it, and nothing is missed.
+    """
+
+    code = "slow_subscriber"
+
+    def __init__(self, message: str, *, cursor: str) -> None:
+        super().__init__(message)
+        self.cursor = cursor
+
+
+class ClientError(OperatorError):
+    """A client was used before it began, after it was closed, or in another event loop."""
+
+    code = "client"
+
+
 class SettingsError(OperatorError):
     """A setting is unknown or impossible; the message names the field."""
 
@@ -172,6 +297,12 @@ class AssignmentError(OperatorError):
     """Messages, control, events and changelog of a partition number are not on one worker."""
 
     code = "assignment"
+
+
+class DamagedLogError(OperatorError):
+    """Events that cannot be unpacked: whoever goes on behind them has other sessions than the log says."""
+
+    code = "damaged_log"
 
 
 class RecoveryError(OperatorError):

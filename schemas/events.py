@@ -12,14 +12,25 @@ from schemas.attempt import Attempt
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):
-    """Tokens a model call read and wrote, as its provider counted them (0 where it did not say)."""
+    """Tokens a model call read and wrote, as its provider counted them (0 where it did not say).
+
+    Attributes:
+        prompt_tokens: What it read.
+        completion_tokens: What it wrote.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
 class ToolCall(Struct, frozen=True, kw_only=True, gc=False):
-    """One tool call that a model asked for; ``arguments`` is a JSON object as text."""
+    """One tool call that a model asked for.
+
+    Attributes:
+        call_id: The model's name for it; the step and this id name a call within its turn.
+        name: The tool's.
+        arguments: A JSON object as text.
+    """
 
     call_id: str
     name: str
@@ -65,7 +76,15 @@ class _Envelope(Struct, frozen=True, kw_only=True):
 
 
 class TurnStarted(_Envelope, frozen=True, kw_only=True, tag="TurnStarted"):
-    """A turn began, or began again under a new attempt; carries the user's text into the log."""
+    """A turn began, or began again under a new attempt; carries the user's text into the log.
+
+    Attributes:
+        text: What the user said.
+        agent: Which agent answers.
+        model: The agent's model, such as ``openai:gpt-4o-mini``.
+        metadata: The message's own labels.
+        traceparent: W3C trace context of the message.
+    """
 
     text: str
     agent: str
@@ -75,7 +94,14 @@ class TurnStarted(_Envelope, frozen=True, kw_only=True, tag="TurnStarted"):
 
 
 class StepCompleted(_Envelope, frozen=True, kw_only=True, tag="StepCompleted"):
-    """A model call ended by asking for tools; an unfinished turn continues behind its last step."""
+    """A model call ended by asking for tools; an unfinished turn continues behind its last step.
+
+    Attributes:
+        step: Number of the model call within the turn, from 0.
+        text: What the model said before it asked.
+        tool_calls: What it asked for.
+        usage: Of this call.
+    """
 
     step: int
     text: str
@@ -84,14 +110,26 @@ class StepCompleted(_Envelope, frozen=True, kw_only=True, tag="StepCompleted"):
 
 
 class ToolCalled(_Envelope, frozen=True, kw_only=True, tag="ToolCalled"):
-    """A tool is about to run; it runs only after this event was folded as accepted."""
+    """A tool is about to run; it runs only after this event was folded as accepted.
+
+    Attributes:
+        step: The step that asked for it.
+        call: The call.
+    """
 
     step: int
     call: ToolCall
 
 
 class ToolReturned(_Envelope, frozen=True, kw_only=True, tag="ToolReturned"):
-    """A tool's result; it never runs again."""
+    """A tool's result; it never runs again.
+
+    Attributes:
+        step: The step that asked for it.
+        call_id: The call.
+        result: What the model reads.
+        is_error: Whether ``result`` says what went wrong.
+    """
 
     step: int
     call_id: str
@@ -116,6 +154,7 @@ class TurnCompleted(_Outcome, frozen=True, kw_only=True, tag="TurnCompleted"):
         text: The full answer.
         deltas: How many ``delta`` tokens carried it.
         finish_reason: The provider's word: ``stop``, ``length``, ...
+        usage: Of all the turn's model calls.
     """
 
     text: str
@@ -125,7 +164,13 @@ class TurnCompleted(_Outcome, frozen=True, kw_only=True, tag="TurnCompleted"):
 
 
 class TurnFailed(_Outcome, frozen=True, kw_only=True, tag="TurnFailed"):
-    """The turn ended without an answer; ``cause`` is an error code, ``detail`` its text."""
+    """The turn ended without an answer.
+
+    Attributes:
+        cause: An error code.
+        detail: The error's text.
+        deltas: How many ``delta`` tokens had been sent.
+    """
 
     cause: str
     detail: str
@@ -133,7 +178,13 @@ class TurnFailed(_Outcome, frozen=True, kw_only=True, tag="TurnFailed"):
 
 
 class TurnCancelled(_Outcome, frozen=True, kw_only=True, tag="TurnCancelled"):
-    """The user stopped the turn; ``text`` is what had been streamed by then."""
+    """The user stopped the turn.
+
+    Attributes:
+        reason: As the order said it.
+        text: What had been streamed by then.
+        deltas: How many ``delta`` tokens carried it.
+    """
 
     reason: str = "cancelled"
     text: str = ""
@@ -141,41 +192,69 @@ class TurnCancelled(_Outcome, frozen=True, kw_only=True, tag="TurnCancelled"):
 
 
 class TurnSuspended(_Outcome, frozen=True, kw_only=True, tag="TurnSuspended"):
-    """The turn waits for a person; ``approve`` or ``deny`` continues it before ``expires_at`` (Unix ms)."""
+    """The turn waits for a person; ``approve`` or ``deny`` continues it.
+
+    Attributes:
+        wait_for: What it waits for.
+        expires_at: When it ends by itself, Unix time in milliseconds.
+    """
 
     wait_for: str
     expires_at: int
 
 
 class MessageMerged(_Outcome, frozen=True, kw_only=True, tag="MessageMerged"):
-    """The message was answered together with another one, ``into`` (its message id)."""
+    """The message was answered together with another one.
+
+    Attributes:
+        into: The other one's message id.
+    """
 
     into: str
 
 
 class MessageQueued(_Outcome, frozen=True, kw_only=True, tag="MessageQueued"):
-    """The message waits in the session behind a suspended turn; it is acknowledged meanwhile."""
+    """The message waits in the session behind a suspended turn; it is acknowledged meanwhile.
+
+    Attributes:
+        text: What the user said.
+        agent: Which agent is to answer.
+    """
 
     text: str
     agent: str
 
 
 class MessageRejected(_Outcome, frozen=True, kw_only=True, tag="MessageRejected"):
-    """The message gets no turn; ``reason`` is a stable code."""
+    """The message gets no turn.
+
+    Attributes:
+        reason: A stable code.
+        detail: A sentence for people.
+    """
 
     reason: str
     detail: str = ""
 
 
 class MemoryCompacted(_Envelope, frozen=True, kw_only=True, tag="MemoryCompacted"):
-    """Memory entries below sequence number ``dropped_until`` are gone; ``summary`` stands for them."""
+    """The oldest memory entries are gone.
+
+    Attributes:
+        dropped_until: Entries below this sequence number are dropped.
+        summary: Stands for them; may be empty.
+    """
 
     dropped_until: int
     summary: str = ""
 
 
 class SessionErased(_Outcome, frozen=True, kw_only=True, tag="SessionErased"):
-    """The session's memory was emptied by its user's order."""
+    """The session's memory was emptied by its user's order.
+
+    Attributes:
+        reason: As the order said it.
+    """
 
     reason: str = ""
 

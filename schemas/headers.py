@@ -9,21 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from operator import methodcaller
 from typing import Any
 
 from msgspec import Struct
 
 from schemas.commands import EraseSession, UserMessage
 from schemas.controls import ApproveTurn, CancelTurn, Control, DenyTurn
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetter, DeadLetterResolved
 from schemas.ids import message_id_at
 from schemas.record_types import Record
 from schemas.tokens import Token
 
 Headers = list[tuple[str, bytes]]
 
-#: Pins a re-routed message's id to the place where it was first seen.
+#: Pins the id of a re-routed or retried message to the place where it was first seen.
 FIRST_SEEN = "barnabas-first-seen"
+
+#: On a retried record: ``partition:offset`` of its dead letter.
+RETRY_OF = "barnabas-retry-of"
+
+#: confluent-kafka 2 returns a result *and* leaves the error set. Called from C it comes as a SystemError, here; the
+#: interpreter's fast path for methods does not look, and it would come out of the caller's next call.
+_call_headers = methodcaller("headers")
 
 _CONTENT_TYPE = ("content-type", b"application/avro")
 
@@ -32,6 +40,7 @@ _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-[\x20-\x7e]*)?"
 )
 _TRACEPARENT_LIMIT = 512
+_PINNED_LIMIT = 256
 
 
 def headers_for(record: Record, *, source: str, traceparent: str | None = None) -> Headers:
@@ -59,6 +68,22 @@ def headers_for(record: Record, *, source: str, traceparent: str | None = None) 
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode("ascii", "replace")))
     return headers
+
+
+def headers_of(message: Any) -> Iterable[tuple[str, bytes | None]]:
+    """The headers of a ``confluent_kafka.Message``; none where a name is not UTF-8, which its client cannot read."""
+    try:
+        return _call_headers(message) or ()
+    except (UnicodeDecodeError, SystemError):
+        return ()
+
+
+def pinned_id(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
+    """The message id that a re-routed or retried record is pinned to; None where it is none."""
+    for name, value in headers:
+        if name == FIRST_SEEN and value and len(value) <= _PINNED_LIMIT:
+            return value.decode(errors="replace")
+    return None
 
 
 def traceparent_of(headers: Mapping[str, bytes] | Iterable[tuple[str, bytes | None]] | None) -> str | None:
@@ -111,6 +136,7 @@ def _control_identity(control: Control) -> str | None:
 _IDENTITIES: dict[type[Struct], Callable[[Any], str | None]] = {
     Token: _token_identity,
     DeadLetter: lambda letter: message_id_at(letter.topic, letter.partition, letter.offset),
+    DeadLetterResolved: lambda done: f"{done.partition}:{done.offset}:{done.how}",
     UserMessage: lambda command: command.message_id,
     EraseSession: lambda command: command.message_id,
     CancelTurn: _control_identity,

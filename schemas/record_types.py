@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from schemas.commands import Command, EraseSession, UserMessage
 from schemas.controls import ApproveTurn, CancelTurn, Control, DenyTurn
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetterRecord
 from schemas.events import LogEvent
 from schemas.session import PartitionState, Session
 from schemas.tokens import Token
@@ -16,13 +16,13 @@ from schemas.tokens import Token
 NAMESPACE = "barnabas.v1"
 
 #: Everything :class:`schemas.serdes.Codec` can encode.
-Record = Command | Control | LogEvent | Token | DeadLetter | Session | PartitionState
+Record = Command | Control | LogEvent | Token | DeadLetterRecord | Session | PartitionState
 
 COMMANDS: tuple[type[Struct], ...] = get_args(Command)
 CONTROLS: tuple[type[Struct], ...] = get_args(Control)
 EVENTS: tuple[type[Struct], ...] = get_args(LogEvent)
 TOKENS: tuple[type[Struct], ...] = (Token,)
-DEAD_LETTERS: tuple[type[Struct], ...] = (DeadLetter,)
+DEAD_LETTERS: tuple[type[Struct], ...] = get_args(DeadLetterRecord)
 VALUES: tuple[type[Struct], ...] = (Session, PartitionState)
 
 RECORDS: dict[str, type[Struct]] = {

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from schemas.commands import DEFAULT_COMMAND_TYPE, Command
 from schemas.controls import Control
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetterRecord
 from schemas.errors import DecodeError, EncodeError, RetryableError, UnknownEventError
 from schemas.events import LogEvent
 from schemas.framing import JSON_STARTS
@@ -114,9 +114,9 @@ class Codec:
         """A record of ``tokens``, Avro only; raises as :meth:`decode_command`."""
         return cast("Token", self._decode(raw, TOKENS, None, (topic, partition, offset)))
 
-    def decode_dead_letter(self, raw: bytes | None, *, topic: str, partition: int, offset: int) -> DeadLetter:
+    def decode_dead_letter(self, raw: bytes | None, *, topic: str, partition: int, offset: int) -> DeadLetterRecord:
         """A record of ``dead-letters``, Avro only; raises as :meth:`decode_command`."""
-        return cast("DeadLetter", self._decode(raw, DEAD_LETTERS, None, (topic, partition, offset)))
+        return cast("DeadLetterRecord", self._decode(raw, DEAD_LETTERS, None, (topic, partition, offset)))
 
     def encode_session(self, session: Session) -> bytes:
         """The value's body, which the table puts behind its header; raises :class:`EncodeError`."""

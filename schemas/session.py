@@ -27,7 +27,14 @@ class MemoryEntry(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ToolResult(Struct, frozen=True, kw_only=True):
-    """A tool call of the open turn: called, and perhaps returned."""
+    """A tool call of the open turn: called, and perhaps returned.
+
+    Attributes:
+        step: The step that asked for it.
+        call: The call.
+        result: What it returned; None where it has not.
+        is_error: Whether ``result`` says what went wrong.
+    """
 
     step: int
     call: ToolCall
@@ -36,18 +43,35 @@ class ToolResult(Struct, frozen=True, kw_only=True):
 
 
 class StepOutput(Struct, frozen=True, kw_only=True):
-    """A finished model call of the open turn."""
+    """A finished model call of the open turn.
+
+    Attributes:
+        step: Its number within the turn, from 0.
+        text: What the model said.
+        tool_calls: What it asked for.
+        usage: Of this call.
+    """
 
     step: int
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage = Usage()
 
 
 class OpenTurn(Struct, frozen=True, kw_only=True):
     """A turn that has started and has no final outcome.
 
     Attributes:
+        turn_id: The turn.
+        message_id: The message it answers.
+        attempt: Which run of it began last.
+        source_offset: Offset of the message in its ``messages`` partition.
+        text: What the user said.
+        agent: Which agent answers.
+        started_at: Unix time in milliseconds.
         event_ids: Ids folded for this turn so far (rule 3); bounded by the turn's step limit.
+        steps: Its finished model calls that asked for tools.
+        tools: The calls made for them.
         wait_for: What a suspended turn waits for; None while it runs.
         expires_at: When a suspended turn ends by itself, Unix ms.
     """
@@ -67,7 +91,15 @@ class OpenTurn(Struct, frozen=True, kw_only=True):
 
 
 class QueuedMessage(Struct, frozen=True, kw_only=True):
-    """A message that waits behind a suspended turn, already acknowledged."""
+    """A message that waits behind a suspended turn, already acknowledged.
+
+    Attributes:
+        message_id: The message.
+        turn_id: The turn that is to answer it.
+        source_offset: Its offset in its ``messages`` partition.
+        text: What the user said.
+        agent: Which agent is to answer.
+    """
 
     message_id: str
     turn_id: str

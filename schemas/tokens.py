@@ -25,6 +25,24 @@ class TokenKind(StrEnum):
 TERMINAL_KINDS = frozenset({TokenKind.COMPLETED, TokenKind.FAILED, TokenKind.CANCELLED})
 
 
+class ToolUse(Struct, frozen=True, kw_only=True, gc=False):
+    """What a ``tool`` record says: a call is about to be made, or has returned.
+
+    Attributes:
+        call_id: Joins the two records of a call.
+        name: The tool's.
+        arguments: The call's arguments, a JSON object as text; None where the call returned.
+        result: What it returned, its first characters; None where it is about to be made.
+        is_error: Whether ``result`` says what went wrong.
+    """
+
+    call_id: str
+    name: str
+    arguments: str | None = None
+    result: str | None = None
+    is_error: bool = False
+
+
 class Token(Struct, frozen=True, kw_only=True, tag="Token", gc=False):
     """One record of a token stream; ``(turn_id, attempt, index)`` names it.
 
@@ -42,6 +60,8 @@ class Token(Struct, frozen=True, kw_only=True, tag="Token", gc=False):
         cause: In ``failed``, the error code.
         detail: In ``failed`` and ``cancelled``, a sentence for people.
         usage: In ``completed``, the model's token counts.
+        tool: In ``tool``, the call or its result.
+        retry_after_ms: In ``failed`` for ``overloaded``: when to publish it again, under another message id.
         occurred_at: Unix time in milliseconds.
     """
 
@@ -58,3 +78,5 @@ class Token(Struct, frozen=True, kw_only=True, tag="Token", gc=False):
     cause: str | None = None
     detail: str | None = None
     usage: Usage | None = None
+    tool: ToolUse | None = None
+    retry_after_ms: int | None = None

@@ -77,6 +77,10 @@ class TopicNames:
         """The session table's changelog: Faust's ``{app_id}-{table name}-changelog``."""
         return f"{self.app_id}-{TABLE_NAME}-changelog"
 
+    def role(self, topic: str) -> str:
+        """What a topic of this deployment is for, such as ``messages``; its name where it is not ours."""
+        return topic.removeprefix(f"{self.prefix}.")
+
     @property
     def all(self) -> tuple[str, ...]:
         """The six topics, in the order of the flow."""

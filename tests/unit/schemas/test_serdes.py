@@ -7,14 +7,15 @@ import sys
 from typing import Any
 
 import pytest
-from fastavro import schemaless_reader, schemaless_writer
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from hypothesis import given
 from msgspec import Struct, convert, structs
 
 from schemas.attempt import Attempt
+from schemas.avro_schema import schema_of
 from schemas.commands import EraseSession, UserMessage
 from schemas.controls import CancelTurn
-from schemas.dead_letters import DeadLetter
+from schemas.dead_letters import DeadLetter, RecordHeader
 from schemas.errors import EncodeError
 from schemas.events import PartitionOpened, TurnCompleted, Usage
 from schemas.known_schemas import KnownSchemas
@@ -48,25 +49,27 @@ def test_decode_any_record_equals_it_and_what_fastavro_reads(record: Any) -> Non
     assert convert(fields, type(record)) == record
 
 
+#: A dead letter's headers are the one array of records that a user's bytes fill.
+KNOWN_HEADER = parse_schema(schema_of(RecordHeader))
+
+
 @given(strategy_for(DeadLetter))
 def test_decode_blocks_of_negative_count_yields_the_same(letter: Any) -> None:
     """Other writers give a block's size in bytes behind a negative count."""
     schema = KNOWN.current("DeadLetter")
     plain, sized = io.BytesIO(), io.BytesIO()
-    schemaless_writer(
-        plain, schema.parsed, to_fields(structs.replace(letter, headers={}, session_id=None, message_id=None))
-    )
-    body = plain.getvalue()
-    assert body.endswith(b"\x00\x00\x00")
-    sized.write(b"\xc3\x01" + schema.fingerprint + body[:-3])
-    for name, value in letter.headers.items():
+    bare = structs.replace(letter, headers=[], session_id=None, message_id=None, bytes_left_out=0, retry_of=None)
+    schemaless_writer(plain, schema.parsed, to_fields(bare))
+    body, behind = plain.getvalue(), b"\x00" * 5  # an empty array, and what stands behind it
+    assert body.endswith(behind)
+    sized.write(b"\xc3\x01" + schema.fingerprint + body[: -len(behind)])
+    for header in letter.headers:
         item = io.BytesIO()
-        schemaless_writer(item, {"type": "string"}, name)
-        schemaless_writer(item, {"type": "bytes"}, value)
+        schemaless_writer(item, KNOWN_HEADER, to_fields(header))
         sized.write(b"\x01")
         schemaless_writer(sized, {"type": "long"}, len(item.getvalue()))
         sized.write(item.getvalue())
-    sized.write(b"\x00\x00\x00")
+    sized.write(behind)
     assert CODEC.decode_dead_letter(sized.getvalue(), **AT).headers == letter.headers
 
 
