@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import Message
 
+from schemas.dead_letters import DeadLetter
 from schemas.errors import DecodeError
 from schemas.events import SessionEvent
-from schemas.headers import FIRST_SEEN
+from schemas.headers import headers_of, pinned_id
 from schemas.ids import message_id_at
 from schemas.serdes import Codec
 from schemas.session import Session
@@ -118,8 +119,12 @@ class MessageCheck:
             )
         except DecodeError:
             return
-        if letter.topic == self._topic and letter.partition == self._partition:
+        if isinstance(letter, DeadLetter) and letter.topic == self._topic and letter.partition == self._partition:
             self._marks.add(letter.offset, _DEAD)
+
+    def is_put_aside(self, offset: int) -> bool:
+        """Say whether the message at ``offset`` has its dead letter in this partition."""
+        return bool(self._marks[offset] & _DEAD)
 
     def acknowledged(self, message: Message) -> None:
         """Take a message that is acknowledged and belongs to this partition."""
@@ -175,13 +180,10 @@ def first_seen(message: Message) -> str:
 
 def header_first_seen(message: Message) -> str | None:
     """Return where a re-routed message was first seen, None for one that was not re-routed."""
-    for name, value in message.headers() or ():
-        if name == FIRST_SEEN and value:
-            return bytes(value).decode(errors="replace")
-    return None
+    return pinned_id(headers_of(message))
 
 
 def is_misplaced(message: Message, partitions: int) -> bool:
-    """Say whether a message's key belongs to another partition."""
+    """Say whether a message's key belongs to another partition; without a key it is put aside where it lies."""
     key: bytes | None = message.key()
-    return key is not None and partition_for(key, partitions) != message.partition()
+    return bool(key) and partition_for(key, partitions) != message.partition()

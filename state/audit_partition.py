@@ -169,8 +169,11 @@ class PartitionAudit:
             return
         if not is_misplaced(message, self._scope.partitions):
             check.acknowledged(message)
-        elif self._reroutes is not None:
+        elif self._reroutes is not None and not check.is_put_aside(message.offset()):
             self._tally.messages += 1
+            if seen is not None:  # it is sent on under the id that it came with
+                self._tally.unverifiable["re-routed message that came with a pinned id"] += 1
+                return
             self._reroutes.left(Position(self._number, message.offset()))
 
     def _read(self, topic: str, first: int, end: int) -> Iterator[list[Message]]:

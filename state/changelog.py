@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from threading import Event
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.errors import RecoveryError
 from state.store import ChangelogRecord
@@ -18,6 +19,15 @@ BATCH: Final = 5000
 #: ``consume`` waits this long for a full batch; the last one never is.
 _POLL_S: Final = 0.05
 _ASK_AGAIN_S: Final = 0.05
+
+#: For a client that lives for a moment: its end is worth no line of the log (syslog's levels).
+_LOG_WARNINGS: Final = 4
+
+#: Beyond its request's time-out an answer is waited for no longer than this.
+_GRACE_S: Final = 1.0
+
+#: Beyond every offset.
+_NO_END: Final = 2**63 - 1
 
 #: What a broker, or librdkafka for it, says while a partition has no leader.
 _PASSING_ERRORS: Final = frozenset(
@@ -44,44 +54,53 @@ class ChangelogReader:
 
     def __init__(self, topic: str, client_config: Mapping[str, object]) -> None:
         self._topic = topic
+        self._client_config = dict(client_config)
+        #: The last that was heard of the broker is that it is away.
+        self._is_broker_away = False
         self._config: dict[str, object] = {
             **client_config,
             "group.id": "barnabas-reader",  # required by librdkafka, never joined: partitions are assigned by hand
+            "error_cb": self._client_error,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "fetch.queue.backoff.ms": 10,
+            "fetch.wait.max.ms": 10,  # a partition at its end answers, empty, only after this long
             "queued.max.messages.kbytes": 65536,
         }
+
+    def _client_error(self, error: KafkaError) -> None:
+        self._is_broker_away = error.code() in _PASSING_ERRORS
 
     def highwaters(self, partitions: list[int], *, timeout_s: float = 30.0) -> dict[int, tuple[int, int]]:
         """Return ``(earliest, end)`` of each partition; ``end`` is the next offset to be written.
 
-        Raises:
-            RecoveryError: The broker did not answer within ``timeout_s``.
-        """
-        consumer = Consumer(self._config)
-        try:
-            give_up = time.monotonic() + timeout_s
-            return {partition: self._watermarks(consumer, partition, give_up) for partition in partitions}
-        except KafkaException as exc:
-            raise RecoveryError(f"{self._topic}: the broker did not tell where it ends: {exc}") from exc
-        finally:
-            consumer.close()
+        One request for all partitions and either end, where a consumer asks for each by itself (12 ms a partition).
 
-    def _watermarks(self, consumer: Consumer, partition: int, give_up: float) -> tuple[int, int]:
-        """Ask until the partition's leader answers: a topic just made, or a broker just started, has none yet."""
+        Raises:
+            ChangelogUnreadableError: The broker did not answer within ``timeout_s``.
+        """
+        give_up = time.monotonic() + timeout_s
+        admin = AdminClient({**self._client_config, "log_level": _LOG_WARNINGS})
         while True:
-            left_s = give_up - time.monotonic()
             try:
-                offsets: tuple[int, int] = consumer.get_watermark_offsets(
-                    TopicPartition(self._topic, partition), timeout=max(left_s, _POLL_S)
-                )
-                return offsets
-            except KafkaException as exc:
-                if left_s < 0 or exc.args[0].code() not in _PASSING_ERRORS:
-                    raise
-            consumer.poll(_ASK_AGAIN_S)
+                earliest = self._offsets(admin, partitions, OffsetSpec.earliest(), give_up)
+                ends = self._offsets(admin, partitions, OffsetSpec.latest(), give_up)
+            except (KafkaException, TimeoutError) as exc:
+                # A topic just made, or a broker just started, has no leader yet.
+                is_passing = isinstance(exc, KafkaException) and exc.args[0].code() in _PASSING_ERRORS
+                if not is_passing or time.monotonic() > give_up:
+                    msg = f"{self._topic}: the broker does not say where it ends: {exc!r}"
+                    raise ChangelogUnreadableError(msg) from exc
+                time.sleep(_ASK_AGAIN_S)
+            else:
+                return {partition: (earliest[partition], ends[partition]) for partition in partitions}
+
+    def _offsets(self, admin: AdminClient, partitions: list[int], spec: OffsetSpec, give_up: float) -> dict[int, int]:
+        wanted = {TopicPartition(self._topic, partition): spec for partition in partitions}
+        timeout_s = max(give_up - time.monotonic(), _POLL_S)
+        asked = admin.list_offsets(wanted, request_timeout=timeout_s)
+        return {tp.partition: future.result(timeout_s + _GRACE_S).offset for tp, future in asked.items()}
 
     def read(
         self, ranges: Mapping[int, tuple[int, int]], *, deadline_s: float, stop: Event | None = None
@@ -94,7 +113,8 @@ class ChangelogReader:
             stop: Set by another thread to end early.
 
         Raises:
-            RecoveryError: The deadline passed, or the client failed for good.
+            ChangelogUnreadableError: The client failed for good, or the deadline passed with the broker away.
+            RecoveryError: The deadline passed with the broker there.
         """
         left = {partition: end for partition, (first, end) in ranges.items() if first < end}
         if not left:
@@ -102,14 +122,39 @@ class ChangelogReader:
         consumer = Consumer(self._config)
         give_up = time.monotonic() + deadline_s
         try:
-            consumer.assign(
-                [TopicPartition(self._topic, p, ranges[p][0] if ranges[p][0] > 0 else OFFSET_BEGINNING) for p in left]
-            )
+            # Offsets, never "beginning": that is asked for, and librdkafka asks again only after 500 ms where it does
+            # not know the leader yet. An offset that is gone begins at the earliest one (auto.offset.reset).
+            consumer.assign([TopicPartition(self._topic, partition, ranges[partition][0]) for partition in left])
             while left and not (stop is not None and stop.is_set()):
                 if time.monotonic() > give_up:
                     msg = f"{self._topic}: {len(left)} partitions were not read within {deadline_s:g} s"
-                    raise RecoveryError(msg)
-                yield from _by_partition(consumer.consume(BATCH, _POLL_S), left)
+                    raise (ChangelogUnreadableError if self._is_broker_away else RecoveryError)(msg)
+                messages = consumer.consume(BATCH, _POLL_S)
+                if messages:
+                    self._is_broker_away = False
+                yield from _by_partition(messages, left)
+        except KafkaException as exc:
+            raise ChangelogUnreadableError(f"{self._topic}: not readable: {exc}") from exc
+        finally:
+            consumer.close()
+
+    def tail(self, first: Mapping[int, int], stop: Event) -> Iterator[tuple[int, list[ChangelogRecord], int]]:
+        """Yield ``(partition, records, end)`` from ``first`` on, until ``stop`` is set.
+
+        ``end`` is what the broker last said it to be. A broker that is away is waited for.
+
+        Raises:
+            ChangelogUnreadableError: The client failed for good.
+        """
+        consumer = Consumer(self._config)
+        try:
+            consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in first.items()])
+            while not stop.is_set():
+                everything = dict.fromkeys(first, _NO_END)
+                for partition, records, _ in _by_partition(consumer.consume(BATCH, _POLL_S), everything):
+                    if records:
+                        _, end = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+                        yield partition, records, end
         except KafkaException as exc:
             raise ChangelogUnreadableError(f"{self._topic}: not readable: {exc}") from exc
         finally:

@@ -7,33 +7,46 @@ from typing import Final
 
 from schemas.session import PartitionState, Session
 
-#: Sessions kept; at a few KB each some 20 MB, whatever the number of sessions in the table.
+#: Sessions kept, whatever the number of sessions in the table.
 KEPT: Final = 4096
+
+#: ... and their encoded size in all, in bytes: agents may give a session a memory of hundreds of KB.
+KEPT_BYTES: Final = 32 * 1024 * 1024
 
 
 class DecodedSessions:
-    """A bounded cache of confirmed sessions, the least recently used leaving first."""
+    """A cache of confirmed sessions, bounded in number and in size, the least recently used leaving first."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, kept: int = KEPT, kept_bytes: int = KEPT_BYTES) -> None:
         self._kept = kept
-        self._sessions: OrderedDict[tuple[int, bytes], Session] = OrderedDict()
+        self._kept_bytes = kept_bytes
+        self._bytes = 0
+        #: With each session's encoded size.
+        self._sessions: OrderedDict[tuple[int, bytes], tuple[Session, int]] = OrderedDict()
 
     def get(self, partition: int, key: bytes) -> Session | None:
         """Return the session, None where it has to be read."""
-        session = self._sessions.get((partition, key))
-        if session is not None:
-            self._sessions.move_to_end((partition, key))
-        return session
+        known = self._sessions.get((partition, key))
+        if known is None:
+            return None
+        self._sessions.move_to_end((partition, key))
+        return known[0]
 
-    def put(self, partition: int, key: bytes, value: Session | PartitionState) -> None:
-        """Keep the newest value of a key."""
+    def put(self, partition: int, key: bytes, value: Session | PartitionState, size: int) -> None:
+        """Keep the newest value of a key; ``size`` is about its encoded length in bytes."""
         if isinstance(value, Session):
-            self._sessions[partition, key] = value
-            self._sessions.move_to_end((partition, key))
-            if len(self._sessions) > self._kept:
-                self._sessions.popitem(last=False)
+            self._drop((partition, key))
+            self._sessions[partition, key] = value, size
+            self._bytes += size
+            while len(self._sessions) > self._kept or self._bytes > self._kept_bytes:
+                self._drop(next(iter(self._sessions)))
 
     def forget(self, partition: int) -> None:
         """Drop a partition that is no longer owned."""
         for place in [place for place in self._sessions if place[0] == partition]:
-            del self._sessions[place]
+            self._drop(place)
+
+    def _drop(self, place: tuple[int, bytes]) -> None:
+        known = self._sessions.pop(place, None)
+        if known is not None:
+            self._bytes -= known[1]

@@ -159,16 +159,24 @@ def _step(session: Session, event: StepCompleted | ToolCalled | ToolReturned) ->
         return session
     steps, tools = turn.steps, turn.tools
     if isinstance(event, StepCompleted):
-        steps = (*steps, StepOutput(step=event.step, text=event.text, tool_calls=event.tool_calls))
+        output = StepOutput(step=event.step, text=event.text, tool_calls=event.tool_calls, usage=event.usage)
+        steps = (*steps, output)
     elif isinstance(event, ToolCalled):
-        tools = (*tools, ToolResult(step=event.step, call=event.call))
+        # A later attempt calls an idempotent tool again: it is the same call.
+        again = (event.step, event.call.call_id)
+        tools = (*(tool for tool in tools if _place(tool) != again), ToolResult(step=event.step, call=event.call))
     else:
+        returned = (event.step, event.call_id)
         tools = tuple(
-            replace(tool, result=event.result, is_error=event.is_error) if tool.call.call_id == event.call_id else tool
+            replace(tool, result=event.result, is_error=event.is_error) if _place(tool) == returned else tool
             for tool in tools
         )
     event_ids = (*turn.event_ids, event.event_id)
     return replace(session, open_turn=replace(turn, steps=steps, tools=tools, event_ids=event_ids))
+
+
+def _place(tool: ToolResult) -> tuple[int, str]:
+    return tool.step, tool.call.call_id
 
 
 def _decide(

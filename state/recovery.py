@@ -5,22 +5,73 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
 
-from schemas.errors import RecoveryError, StoreError
+from schemas.errors import RecoveryError
 from state.changelog import ChangelogReader, ChangelogUnreadableError
-from state.fold import FOLD_VERSION
+from state.local_copy import LocalCopies, Unsettled
 from state.store import Applied, CorruptStoreError, SessionStore
-from state.value import PARTITION_KEY, header_of
+from state.value import PARTITION_KEY
 
 logger = logging.getLogger(__name__)
 
-#: A local store older than half of the changelog's ``delete.retention.ms`` (7 days) may hold what the broker
-#: has forgotten: it is wiped.
-MAX_STORE_AGE_S: Final = 3.5 * 86_400
+#: How often progress is logged, in seconds.
+LOG_EVERY_S: Final = 5.0
+
+#: Longest time that the broker may take to say where the changelog ends, in seconds.
+_ASK_S: Final = 30.0
+
+
+@dataclass(slots=True)
+class RecoveryProgress:
+    """Where the newest recovery stands; written by its thread, read by any.
+
+    Attributes:
+        number: How many recoveries have begun.
+        partitions: How many it recovers.
+        records: Changelog offsets it has to read; compaction has taken some of them.
+        records_read: How many records it has read.
+    """
+
+    number: int = 0
+    partitions: int = 0
+    records: int = 0
+    records_read: int = 0
+    is_running: bool = False
+    _began: float = 0.0
+    _seconds: float = 0.0
+    _logged: float = 0.0
+
+    def begin(self, partitions: int) -> None:
+        """Note that a recovery begins."""
+        self.number += 1
+        self.partitions, self.records, self.records_read = partitions, 0, 0
+        self._began = self._logged = time.monotonic()
+        self.is_running = True
+
+    def advance(self, records: int) -> None:
+        """Count what was read; log every few seconds."""
+        self.records_read += records
+        now = time.monotonic()
+        if now - self._logged >= LOG_EVERY_S:
+            self._logged = now
+            rate = self.records_read / (now - self._began)
+            left_s = max(self.records - self.records_read, 0) / rate if rate else 0.0
+            logger.info(
+                "recovering %d partitions: %d of %d changelog records, %.0f/s, %.0f s left",
+                self.partitions, self.records_read, self.records, rate, left_s,
+            )  # fmt: skip
+
+    def end(self) -> None:
+        """Note that it is over, done or not."""
+        self._seconds, self.is_running = time.monotonic() - self._began, False
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken."""
+        return time.monotonic() - self._began if self.is_running else self._seconds
 
 
 @dataclass(slots=True)
@@ -51,13 +102,14 @@ class Recovery:
         reader: ChangelogReader,
         *,
         deadline_s: float,
-        on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Take the collaborators; ``on_progress(records_read, records_total)`` is called from a thread."""
+        """Take the collaborators, and the longest time that a recovery may take."""
         self._store = store
         self._reader = reader
+        self._copies = LocalCopies(store, reader)
         self._deadline_s = deadline_s
-        self._on_progress = on_progress
+        #: Of the running recovery, or of the last one.
+        self.progress = RecoveryProgress()
 
     async def run(self, owned: set[int], fresh: set[int]) -> Recovered:
         """Own exactly ``owned`` and recover ``fresh``, the ones that were not kept over the rebalance.
@@ -77,89 +129,58 @@ class Recovery:
 
     def _run(self, owned: set[int], fresh: set[int], stop: Event) -> Recovered:
         wiped: set[int] = set()
-        while True:
-            try:
-                return self._run_once(owned, fresh, stop)
-            except CorruptStoreError as exc:
-                if exc.partition in wiped or exc.partition not in fresh:
-                    raise
-                logger.warning("%s: wiped, to be recovered from the changelog", exc)
-                wiped.add(exc.partition)
-                self._store.wipe_partition(exc.partition)
+        self.progress.begin(len(fresh))
+        try:
+            while True:
+                try:
+                    return self._run_once(owned, fresh, stop)
+                except CorruptStoreError as exc:
+                    if exc.partition in wiped or exc.partition not in fresh:
+                        raise
+                    logger.warning("%s: wiped, to be recovered from the changelog", exc)
+                    wiped.add(exc.partition)
+                    self._store.wipe_partition(exc.partition)
+        finally:
+            self.progress.end()
 
     def _run_once(self, owned: set[int], fresh: set[int], stop: Event) -> Recovered:
         began = time.monotonic()
-        for partition in fresh:
-            self._wipe_if_old(partition)
-        self._open(owned)
-        for partition in fresh:
-            self._wipe_if_outdated(partition)
+        give_up = began + self._deadline_s
+        self._copies.wipe_if_old(fresh)
+        self._copies.open(self._store.own, owned)
+        self._copies.wipe_if_outdated(fresh)
         result = Recovered()
-        ranges = self._ranges(fresh)
-        total = sum(end - first for first, end in ranges.values())
+        ranges = self._copies.ranges(fresh, timeout_s=min(self._deadline_s, _ASK_S))
+        self.progress.records, self.progress.records_read = sum(end - first for first, end in ranges.values()), 0
         outdated: dict[int, set[bytes]] = {}
+        unsettled = {partition: Unsettled() for partition in fresh}
         try:
-            for partition, records, next_offset in self._reader.read(ranges, deadline_s=self._deadline_s, stop=stop):
-                self._note(result, outdated, partition, self._store.apply(partition, records, next_offset - 1))
+            left_s = give_up - time.monotonic()
+            for partition, records, next_offset in self._reader.read(ranges, deadline_s=left_s, stop=stop):
+                applied = self._store.apply(partition, records, None)
+                self._note(result, outdated, partition, applied)
+                self._store.write(partition, {}, unsettled[partition].position(applied, records, next_offset))
                 result.records += len(records)
-                if self._on_progress is not None:
-                    self._on_progress(result.records, total)
+                self.progress.advance(len(records))
         except RecoveryError as exc:
             self._give_up(exc, fresh)
             raise
-        for partition, (_, end) in ranges.items():
-            if self._store.position(partition) != end - 1 and not stop.is_set():
-                self._store.write(partition, {}, end - 1)
+        for partition in () if stop.is_set() else fresh:  # interrupted: nothing can be said
             if outdated.get(partition) or self._store.read(partition, PARTITION_KEY) is None:
-                result.refold.add(partition)
+                result.refold.add(partition)  # settles what is outdated: these keys may never come again
+                position = unsettled[partition].without(outdated.get(partition, ()), ranges[partition][1])
+                self._store.write(partition, {}, position)
         result.seconds = time.monotonic() - began
         logger.info(
             "recovered %d partitions: %d changelog records in %.2f s", len(fresh), result.records, result.seconds
         )
         return result
 
-    def _ranges(self, fresh: set[int]) -> dict[int, tuple[int, int]]:
-        ranges: dict[int, tuple[int, int]] = {}
-        for partition, (_, end) in (self._reader.highwaters(sorted(fresh)) if fresh else {}).items():
-            position = self._store.position(partition)
-            if position >= end:  # the topic was made anew under this store
-                logger.warning("partition %d: local store is ahead of the changelog: wiped", partition)
-                self._store.wipe_partition(partition)
-                position = -1
-            ranges[partition] = (position + 1, end)
-        return ranges
-
     def _give_up(self, error: RecoveryError, fresh: set[int]) -> None:
         """Wipe what could not be recovered in time: the next start begins anew. A client's failure wipes nothing."""
         if not isinstance(error, ChangelogUnreadableError):
             for partition in fresh:
                 self._store.wipe_partition(partition)
-
-    def _open(self, owned: set[int]) -> None:
-        try:
-            self._store.own(owned)
-        except StoreError as exc:
-            if "lock" in str(exc).lower():
-                raise
-            logger.warning("%s: wiped, to be recovered from the changelog", exc)
-            for partition in owned - self._store.opened():
-                self._store.wipe_partition(partition)
-            self._store.own(owned)
-
-    def _wipe_if_old(self, partition: int) -> None:
-        if self._store.is_marked_corrupt(partition):
-            logger.warning("partition %d: local store is damaged: wiped", partition)
-            self._store.wipe_partition(partition)
-        age = self._store.age_s(partition)
-        if age is not None and age > MAX_STORE_AGE_S:
-            logger.warning("partition %d: local store is %.1f days old: wiped", partition, age / 86_400)
-            self._store.wipe_partition(partition)
-
-    def _wipe_if_outdated(self, partition: int) -> None:
-        raw = self._store.read(partition, PARTITION_KEY)
-        if raw is not None and header_of(raw).fold_version != FOLD_VERSION:
-            logger.warning("partition %d: local store is of another fold version: wiped", partition)
-            self._store.wipe_partition(partition)
 
     @staticmethod
     def _note(result: Recovered, outdated: dict[int, set[bytes]], partition: int, applied: Applied) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Final
 
 from schemas.errors import BarnabasError, StoreError
@@ -22,14 +24,25 @@ logger = logging.getLogger(__name__)
 _DEADLINE_S: Final = 30.0
 _AGAIN_S: Final = 5.0
 
+#: Longest time that the broker may take to say where the changelog ends, in seconds.
+_ASK_S: Final = 5.0
+
+_THREADS: Final = 2
+
 
 class Repair:
-    """Repairs holes as they are found, beside the write path."""
+    """Repairs holes as they are found, beside the write path: one reading of a partition at a time, from the lowest.
+
+    It has threads of its own: recovery must not wait behind it.
+    """
 
     def __init__(self, reader: ChangelogReader) -> None:
         self._reader = reader
         self._write_path: WritePath | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="barnabas-repair")
+        #: The lowest hole of each partition that no reading has begun with.
+        self._holes: dict[int, int] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def attach(self, write_path: WritePath) -> None:
         """Take the write path, which is made with our :meth:`hole_found`."""
@@ -37,27 +50,52 @@ class Repair:
 
     def hole_found(self, partition: int, first: int) -> None:
         """Repair what begins at changelog offset ``first``."""
-        logger.warning("partition %d: a foreign record in the changelog at offset %d or behind it", partition, first)
-        task = asyncio.create_task(self._repair(partition, first))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._holes[partition] = min(first, self._holes.get(partition, first))
+        if partition not in self._tasks:
+            self._tasks[partition] = asyncio.create_task(self._repair(partition))
 
-    async def _repair(self, partition: int, first: int) -> None:
+    def drop(self, partition: int) -> None:
+        """End what runs for a partition: its next owner's recovery repairs it."""
+        self._holes.pop(partition, None)
+        task = self._tasks.pop(partition, None)
+        if task is not None:
+            task.cancel()
+
+    def close(self) -> None:
+        """End everything; no hole may be told any more."""
+        for partition in [*self._tasks]:
+            self.drop(partition)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _repair(self, partition: int) -> None:
+        stop = Event()
         try:
-            last = await asyncio.to_thread(self._last_folded, partition, first)
+            while partition in self._holes:
+                await self._repair_from(partition, self._holes.pop(partition), stop)
+            del self._tasks[partition]
+        finally:
+            stop.set()
+
+    async def _repair_from(self, partition: int, first: int, stop: Event) -> None:
+        logger.warning("partition %d: a foreign record in the changelog at offset %d or behind it", partition, first)
+        try:
+            last = await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._last_folded, partition, first, stop
+            )
         except BarnabasError as exc:
             logger.warning("partition %d: the hole at %d is read again: %s", partition, first, exc)
-            asyncio.get_running_loop().call_later(_AGAIN_S, self.hole_found, partition, first)
+            self._holes[partition] = min(first, self._holes.get(partition, first))
+            await asyncio.sleep(_AGAIN_S)
             return
         if self._write_path is not None:
             for key, folded in last.items():
                 self._write_path.resend(partition, key, folded)
 
-    def _last_folded(self, partition: int, first: int) -> dict[bytes, int]:
+    def _last_folded(self, partition: int, first: int, stop: Event) -> dict[bytes, int]:
         """Return what each key's last record from ``first`` on is folded up to."""
-        _, end = self._reader.highwaters([partition])[partition]
+        _, end = self._reader.highwaters([partition], timeout_s=_ASK_S)[partition]
         last: dict[bytes, int] = {}
-        for _, records, _ in self._reader.read({partition: (first, end)}, deadline_s=_DEADLINE_S):
+        for _, records, _ in self._reader.read({partition: (first, end)}, deadline_s=_DEADLINE_S, stop=stop):
             last.update({record.key: _folded(record) for record in records})
         return last
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,8 @@ from schemas.errors import StoreError
 from state.fold import FOLD_VERSION
 from state.options import RocksDB, StoreOptions
 from state.value import ValueHeader, header_of
+
+logger = logging.getLogger(__name__)
 
 
 class ChangelogRecord(NamedTuple):
@@ -51,12 +55,22 @@ class CorruptStoreError(StoreError):
         self.partition = partition
 
 
+class LockedStoreError(StoreError):
+    """A partition's local database is open elsewhere: it is sound, and not ours to wipe."""
+
+
 def _usable_header(record: ChangelogRecord) -> ValueHeader | None:
     """Return the record's header, None for what is none of ours: it must not stop a recovery, nor lose a session."""
     try:
         return header_of(record.value) if record.value is not None else None
     except StoreError:
         return None
+
+
+def _is_locked(exc: Exception) -> bool:
+    """Whether RocksDB met a lock, of this process or another. Damage names "block"s, and so may a path."""
+    text = str(exc)
+    return text.startswith("IO error: ") and ("lock hold by current process" in text or "While lock file" in text)
 
 
 class SessionStore(FaustRocksDBStore):
@@ -71,6 +85,8 @@ class SessionStore(FaustRocksDBStore):
         self._rocksdb = RocksDB(given.pop("store_options", None) or StoreOptions())
         super().__init__(*args, options={}, **kwargs)
         self._owned: set[int] = set()
+        #: Partitions of which a copy is kept for another owner.
+        self._followed: set[int] = set()
 
     # -- Opening and closing
 
@@ -80,24 +96,33 @@ class SessionStore(FaustRocksDBStore):
         return frozenset(self._owned)
 
     def own(self, partitions: Iterable[int]) -> None:
-        """Open exactly these partitions and close the others.
+        """Open exactly these partitions and close the others; copies that were followed must have been released.
 
         Raises:
-            StoreError: A partition's database is corrupt or held by another process.
+            LockedStoreError: A partition's database is held by another process.
+            StoreError: ... or is damaged.
         """
         wanted = set(partitions)
-        unopened: list[StoreError] = []
         for partition in [*self._dbs]:
             if partition not in wanted:
                 self.close_partition(partition)
-        self._owned = wanted
-        for partition in sorted(wanted):
+        self._owned, self._followed = wanted, set()
+        self._open_all(wanted)
+
+    def follow(self, partitions: Iterable[int]) -> None:
+        """Open these beside the owned ones: copies that a standby keeps; raises as :meth:`own`."""
+        self._followed = set(partitions) - self._owned
+        self._open_all(self._followed)
+
+    def _open_all(self, partitions: Iterable[int]) -> None:
+        unopened: list[StoreError] = []
+        for partition in sorted(partitions):
             try:
                 self._db_for_partition(partition)
             except StoreError as exc:  # the others are sound: only this one is to be recovered
                 unopened.append(exc)
         if unopened:
-            raise unopened[0]
+            raise next((exc for exc in unopened if isinstance(exc, LockedStoreError)), unopened[0])
 
     def opened(self) -> frozenset[int]:
         """The partitions whose database is open."""
@@ -128,21 +153,35 @@ class SessionStore(FaustRocksDBStore):
     def close_partition(self, partition: int) -> None:
         """Close a partition's database: flushed, its lock released (F18)."""
         self._owned.discard(partition)
+        self._followed.discard(partition)
         db = self._dbs.pop(partition, None)
         if db is not None:
-            db.close()
+            try:
+                db.close()
+            except Exception as exc:  # noqa: BLE001 -- rocksdict raises bare Exception
+                # Nothing is lost: what is in RocksDB is in the changelog, and its position with it.
+                logger.warning("the local store %s did not close: %s", self.partition_path(partition), exc)
 
     def wipe_partition(self, partition: int) -> None:
         """Remove a partition's local database; recovery fills it again."""
-        owned = partition in self._owned
+        owned, followed = partition in self._owned, partition in self._followed
         self.close_partition(partition)
         shutil.rmtree(self.partition_path(partition), ignore_errors=True)
         self._mark_of(partition).unlink(missing_ok=True)
         if owned:
             self._owned.add(partition)
+        if followed:
+            self._followed.add(partition)
+
+    def on_disk(self) -> frozenset[int]:
+        """The partitions of which this worker's folder holds a copy."""
+        path = Path(self.partition_path(0))
+        stem = path.name.removesuffix("0.db")
+        numbers = (entry.name.removeprefix(stem).removesuffix(".db") for entry in path.parent.glob(f"{stem}*.db"))
+        return frozenset(int(number) for number in numbers if number.isdecimal())
 
     def _open_for_partition(self, partition: int) -> rocksdict.Rdict:
-        if partition not in self._owned:
+        if partition not in self._owned | self._followed:
             msg = f"partition {partition} of the session table is not this worker's to open"
             raise StoreError(msg)
         path = Path(self.partition_path(partition))
@@ -150,7 +189,7 @@ class SessionStore(FaustRocksDBStore):
             return self._rocksdb.open(path)
         except Exception as exc:  # rocksdict raises bare Exception
             msg = f"the local store {path} cannot be opened: {exc}"
-            raise StoreError(msg) from exc
+            raise (LockedStoreError if _is_locked(exc) else StoreError)(msg) from exc
 
     async def stop(self) -> None:
         """Close every database."""
@@ -194,6 +233,14 @@ class SessionStore(FaustRocksDBStore):
         raw = self.read(partition, self.offset_key)
         return int(raw) if raw is not None else -1
 
+    def properties(self, name: str) -> list[int]:
+        """Return an integer property of each open database, such as ``rocksdb.estimate-num-keys``."""
+        values = []
+        for db in [*self._dbs.values()]:
+            with suppress(Exception):  # rocksdict raises bare Exception; recovery may close one meanwhile
+                values.append(db.property_int_value(name) or 0)
+        return values
+
     # -- Writing
 
     def write(self, partition: int, values: dict[bytes, bytes], position: int | None) -> None:
@@ -212,8 +259,11 @@ class SessionStore(FaustRocksDBStore):
         except Exception as exc:  # rocksdict raises bare Exception
             raise self._damaged(partition, exc) from exc
 
-    def apply(self, partition: int, records: Iterable[ChangelogRecord], position: int) -> Applied:
-        """Apply changelog records in order, each only if it is folded at least as far as what is stored."""
+    def apply(self, partition: int, records: Iterable[ChangelogRecord], position: int | None) -> Applied:
+        """Apply changelog records in order, each only if it is folded at least as far as what is stored.
+
+        ``position`` is written with them; None leaves it as it is.
+        """
         db = self._db_for_partition(partition)
         newest: dict[bytes, bytes] = {}
         applied = Applied({}, set(), set())

@@ -18,8 +18,10 @@ from state.value import PARTITION_KEY, ValueCodec, header_of
 #: acknowledged meanwhile. Saves a changelog record a turn under load.
 LAZY_FLUSH_S: Final = 1.0
 
-#: Pause before a changelog record whose delivery failed is sent again.
+#: Pause before changelog records whose delivery failed are sent again; twice as long each time that nothing came of
+#: it, up to the second.
 RETRY_S: Final = 0.2
+MAX_RETRY_S: Final = 2.0
 
 #: ``(error, offset)`` of a delivery, on the event loop.
 OnDelivery = Callable[[BaseException | None, int], None]
@@ -43,11 +45,14 @@ class WritePath:
         *,
         on_foreign_record: Callable[[int, int], None],
         on_store_failure: Callable[[StoreError], None],
+        on_closed: Callable[[int], None] = lambda _partition: None,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take the collaborators.
 
         ``on_foreign_record(partition, first_offset)`` reports a hole (hazard S2); ``on_store_failure(error)`` a
-        store that cannot be written (corrupt, disk full): the worker has to end, its next start recovers.
+        store that cannot be written (corrupt, disk full): the worker has to end, its next start recovers;
+        ``on_closed(partition)`` that a partition went. While ``may_write`` says no, nothing that failed is sent again.
         """
         self._store = store
         self._codec = codec
@@ -57,6 +62,12 @@ class WritePath:
         self._overlays: dict[int, Overlay] = {}
         self._decoded = DecodedSessions()
         self._lazy_timer: asyncio.TimerHandle | None = None
+        self._on_closed = on_closed
+        self._may_write = may_write
+        self._retry_timer: asyncio.TimerHandle | None = None
+        self._retry_s = RETRY_S
+        #: Keys to be resent whose record failed, and what it must be folded beyond.
+        self._resends: dict[tuple[int, bytes], int] = {}
         self._settling = False
 
     # -- Ownership
@@ -72,7 +83,9 @@ class WritePath:
         overlay = self._overlays.pop(partition, None)
         if overlay is not None:
             overlay.closed = True
+        self._resends = {place: folded for place, folded in self._resends.items() if place[0] != partition}
         self._decoded.forget(partition)
+        self._on_closed(partition)
 
     @property
     def unconfirmed(self) -> int:
@@ -90,7 +103,7 @@ class WritePath:
         if session is None:
             raw = self._store.read(partition, key)
             session = self._codec.decode_session(raw) if raw is not None else Session(session_id=key.decode())
-            self._decoded.put(partition, key, session)
+            self._decoded.put(partition, key, session, len(raw or b""))
         return session
 
     # -- Writing
@@ -175,11 +188,11 @@ class WritePath:
                 entry.in_flight -= 1
                 entry.receipts[:0] = receipts
                 overlay.dirty[key] = None
-                asyncio.get_running_loop().call_later(RETRY_S, self.flush_all)
             else:
-                older = header_of(value).folded - 1
-                asyncio.get_running_loop().call_later(RETRY_S, self.resend, overlay.partition, key, older)
+                self._resends[overlay.partition, key] = header_of(value).folded - 1
+            self._retry_soon()
             return
+        self._retry_s = RETRY_S
         hole = overlay.advance(offset)
         if hole is not None:
             self._on_foreign_record(overlay.partition, hole)
@@ -187,6 +200,23 @@ class WritePath:
         if not self._settling:
             self._settling = True
             asyncio.get_running_loop().call_soon(self._settle)
+
+    def _retry_soon(self) -> None:
+        """One timer for all: an outage fails thousands of records at once, and each encodes its value again."""
+        if self._retry_timer is None:
+            self._retry_timer = asyncio.get_running_loop().call_later(self._retry_s, self._retry)
+            self._retry_s = min(2 * self._retry_s, MAX_RETRY_S)
+
+    def _retry(self) -> None:
+        self._retry_timer = None
+        if not self._may_write():
+            if self._resends or any(overlay.dirty for overlay in self._overlays.values()):
+                self._retry_soon()
+            return
+        resends, self._resends = self._resends, {}
+        for (partition, key), folded in resends.items():
+            self.resend(partition, key, folded)
+        self.flush_all()
 
     def _settle(self) -> None:
         """Write what was confirmed since the last time: one RocksDB batch a partition, then the receipts."""
@@ -202,11 +232,11 @@ class WritePath:
                 overlay.closed = True  # acknowledges nothing any more
                 self._on_store_failure(exc)
                 continue
-            for key, _, receipts, entry in confirmed:
+            for key, value, receipts, entry in confirmed:
                 if entry is not None:
                     entry.in_flight -= 1
                     if entry.in_flight <= 0 and key not in overlay.dirty and entry.value is not None:
                         del overlay.entries[key]
-                        self._decoded.put(overlay.partition, key, entry.value)
+                        self._decoded.put(overlay.partition, key, entry.value, len(value))
                 for receipt in receipts:
                     receipt()

@@ -66,7 +66,7 @@ class ChangelogInMemory:
         self.reads: list[dict[int, tuple[int, int]]] = []
         self.batch = 2
 
-    def highwaters(self, partitions: list[int]) -> dict[int, tuple[int, int]]:
+    def highwaters(self, partitions: list[int], *, timeout_s: float = 30.0) -> dict[int, tuple[int, int]]:
         """As the reader's."""
         return {p: (0, self.ends.get(p, len(self.records.get(p, [])))) for p in partitions}
 

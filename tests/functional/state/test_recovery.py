@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 
+import state.recovery
 from schemas.errors import RecoveryError, StoreError
 from state.fold import FOLD_VERSION
-from state.recovery import MAX_STORE_AGE_S, Recovered, Recovery
+from state.local_copy import MAX_STORE_AGE_S
+from state.recovery import Recovered, Recovery
 from state.store import SessionStore
 from state.value import PARTITION_KEY, header_of
 from tests.functional.state.stores import (
@@ -108,8 +111,30 @@ async def test_recovery_of_values_of_another_fold_version_asks_for_a_refold(stor
     assert (recovered.refold, folded_of(store)) == ({0}, None)
 
 
+async def test_recovery_of_a_tombstone_asks_for_one_refold_not_for_ever(store: SessionStore) -> None:
+    """The log may never say that key again. Mutant: ``without`` not called: each start folds the partition again."""
+    changelog = ChangelogInMemory({0: [OPENED, (b"s9", None), *sessions(1)]})
+    first = await recover(store, changelog, {0})
+    second = await recover(store, changelog, {0})
+
+    assert (first.refold, second.refold, store.position(0)) == ({0}, set(), 2)
+
+
+async def test_recovery_names_stale_keys_again_until_they_are_sent(store: SessionStore) -> None:
+    """A crash may come before the key's value is written behind the older one (S2).
+
+    Mutant: ``Unsettled.position`` returns ``next_offset - 1``: the second recovery knows of nothing.
+    """
+    changelog = ChangelogInMemory({0: [OPENED, *sessions(9, 3)]})
+    first = await recover(store, changelog, {0})
+    second = await recover(store, changelog, {0})
+
+    assert first.stale == second.stale == {0: {b"s1": 3}}
+    assert (store.position(0), folded_of(store)) == (1, 9)
+
+
 async def test_recovery_over_a_table_of_another_fold_version_wipes_it(store: SessionStore) -> None:
-    """Mutant: ``_wipe_if_outdated`` removed: its sessions would be read as they are."""
+    """Mutant: ``wipe_if_outdated`` removed: its sessions would be read as they are."""
     store.own({0})
     store.write(0, {PARTITION_KEY: of_version(partition_value(0), FOLD_VERSION + 1), b"s9": session_value("s9")}, 0)
     await recover(store, ChangelogInMemory({0: [OPENED]}), {0})
@@ -149,7 +174,7 @@ async def test_recovery_that_meets_damage_while_reading_wipes_and_begins_again(
 
 
 async def test_recovery_of_a_partition_marked_corrupt_wipes_it(store: SessionStore) -> None:
-    """What a running worker found. Mutant: the mark not asked for in ``_wipe_if_old``."""
+    """What a running worker found. Mutant: the mark not asked for in ``wipe_if_old``."""
     store.own({0})
     store.write(0, {b"s9": session_value("s9")}, 0)
     store._damaged(0, Exception("Corruption: bad block"))
@@ -172,7 +197,7 @@ async def test_recovery_of_a_store_held_by_another_worker_never_wipes_it(store: 
 
 
 async def test_recovery_of_a_store_older_than_tombstones_wipes_it(store: SessionStore) -> None:
-    """It may hold what the broker has forgotten. Mutant: ``_wipe_if_old`` removed."""
+    """It may hold what the broker has forgotten. Mutant: ``wipe_if_old`` removed."""
     store.own({0})
     store.write(0, {b"s9": session_value("s9")}, 0)
     store.own(set())
@@ -228,10 +253,16 @@ async def test_recovery_interrupted_by_a_newer_generation_ends_and_claims_nothin
     assert store.position(0) == -1
 
 
-async def test_recovery_tells_its_progress(store: SessionStore) -> None:
-    """For the log and for metrics: how much of how much."""
-    seen: list[tuple[int, int]] = []
+async def test_recovery_tells_its_progress(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For metrics, and in the log every few seconds: how much of how much. Mutant: ``advance`` logs nothing."""
+    monkeypatch.setattr(state.recovery, "LOG_EVERY_S", 0.0)
     changelog = ChangelogInMemory({0: [OPENED, *sessions(1, 2)]})
-    await Recovery(store, changelog, deadline_s=5, on_progress=lambda *p: seen.append(p)).run({0}, {0})
+    recovery = Recovery(store, changelog, deadline_s=5)
+    with caplog.at_level(logging.INFO, logger="state.recovery"):
+        await recovery.run({0}, {0})
 
-    assert seen[-1] == (3, 3)
+    progress = recovery.progress
+    assert (progress.partitions, progress.records_read, progress.records, progress.is_running) == (1, 3, 3, False)
+    assert [record.args[1:3] for record in caplog.records if record.msg.startswith("recovering")][-1] == (3, 3)

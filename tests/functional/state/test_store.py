@@ -76,9 +76,9 @@ async def test_use_of_a_partition_that_is_not_owned_is_refused(store: SessionSto
 
 
 async def test_own_closes_what_is_lost_and_releases_its_lock(store: SessionStore) -> None:
-    """F18: another process opens it at once. Mutant: ``db.close()`` commented out, as in Faust."""
+    """F18: another process opens it at once, whoever still holds the handle. Mutant: ``db.close()`` commented out."""
     store.write(0, {KEY: session_value()}, 1)
-    path = store.partition_path(0)
+    path, held = store.partition_path(0), store._dbs[0]
 
     store.own({1})
 
@@ -88,6 +88,7 @@ async def test_own_closes_what_is_lost_and_releases_its_lock(store: SessionStore
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    del held
 
 
 async def test_close_of_a_lost_partition_refuses_late_writes(store: SessionStore) -> None:

@@ -338,3 +338,55 @@ async def test_store_that_cannot_be_written_is_reported_and_acknowledges_nothing
     await settle()
     assert [str(error) for error in bench.failures] == ["no space left on device"]
     assert bench.receipts == []
+
+
+async def test_failed_outage_of_many_records_one_retry_that_waits_longer_each_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred records that fail are tried again together, not once for each. Mutant: a timer a record."""
+    monkeypatch.setattr(module, "RETRY_S", 0.001)
+    monkeypatch.setattr(module, "MAX_RETRY_S", 0.004)
+    bench.path._retry_s = 0.001
+    flushes, flush_all = [], bench.path.flush_all
+    monkeypatch.setattr(bench.path, "flush_all", lambda: flushes.append(bench.path._retry_s) or flush_all())
+    for number in range(100):
+        bench.put(5, key=f"s{number}".encode())
+    for rounds in range(1, 5):
+        for _ in range(100):
+            bench.changelog.fail()
+        await until(lambda: len(flushes) == rounds)  # noqa: B023 -- called at once
+    assert flushes == [0.002, 0.004, 0.004, 0.004]
+    assert len(bench.changelog.sent) == 500
+    bench.changelog.deliver()
+    assert bench.path._retry_s == 0.001
+
+
+async def test_failed_nothing_may_be_written_nothing_is_encoded_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the lease is over each attempt would fail at once; afterwards all is sent, a foreign key's value too."""
+    may_write = False
+    monkeypatch.setattr(bench.path, "_may_write", lambda: may_write)
+    monkeypatch.setattr(module, "MAX_RETRY_S", 0.001)
+    bench.path._retry_s = 0.001
+    bench.store.write(0, {b"s2": session_value("s2", folded=7)}, 0)
+    bench.put(5)
+    bench.path.resend(0, b"s2", 1)
+    bench.changelog.fail()
+    bench.changelog.fail()
+    await asyncio.sleep(0.05)
+    assert len(bench.changelog.sent) == 2
+    may_write = True
+    await until(lambda: len(bench.changelog.sent) == 4)
+    assert sorted(bench.changelog.folded[2:]) == [5, 7]
+
+
+async def test_closed_nothing_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partition that went leaves no timer behind that comes for ever."""
+    monkeypatch.setattr(bench.path, "_may_write", lambda: False)
+    bench.path._retry_s = 0.001
+    bench.put(5)
+    bench.changelog.fail()
+    bench.path.close_partition(0)
+    await until(lambda: bench.path._retry_timer is None)
+    assert len(bench.changelog.sent) == 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
 
+from infra.ports import free_port
 from schemas.errors import RecoveryError
-from state.changelog import ChangelogReader
+from state.changelog import ChangelogReader, ChangelogUnreadableError
 from state.recovery import Recovered, Recovery
 from state.repair import Repair
 from state.store import SessionStore
@@ -18,6 +20,8 @@ from tests.functional.state.stores import VALUES, partition_value, session_value
 from tests.integration.state.deployments import Deployment
 
 OPENED = (PARTITION_KEY, partition_value(0))
+
+QUIET = logging.getLogger("tests.librdkafka")
 
 
 @pytest.fixture
@@ -124,3 +128,21 @@ async def test_repair_of_a_hole_sends_the_touched_keys_again(deployment: Deploym
 
     assert sent[1] == session_value("s1", 9)
     assert (await recover(deployment, deployment.store("worker-3"))).stale == {0: {}}
+
+
+async def test_recovery_without_a_broker_says_so_and_keeps_the_store(deployment: Deployment) -> None:
+    """An outage is no fault of the local store, whose content a wipe would have recovered for nothing.
+
+    Mutant: a plain ``RecoveryError`` in ``highwaters`` or ``read``: the store is wiped.
+    """
+    away = ChangelogReader("t.changelog", {"bootstrap.servers": f"127.0.0.1:{free_port()}", "logger": QUIET})
+    store = deployment.store("worker-2")
+    store.own({0})
+    store.write(0, dict([OPENED]), 0)
+    with pytest.raises(ChangelogUnreadableError):
+        await Recovery(store, away, deadline_s=0.3).run({0}, {0})
+    with pytest.raises(ChangelogUnreadableError):
+        await asyncio.to_thread(lambda: [*away.read({0: (0, 5)}, deadline_s=1.0)])
+
+    assert store.read(0, PARTITION_KEY) is not None
+    await store.stop()
