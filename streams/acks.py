@@ -14,12 +14,12 @@ class AckTracker:
 
     def __init__(self, position: int) -> None:
         """Begin at ``position``: everything before it is committed."""
-        self._pending: dict[int, None] = {}
+        self._pending: dict[int, float] = {}
         self._end = position
 
-    def deliver(self, offset: int) -> None:
-        """Note a record as begun; offsets ascend."""
-        self._pending[offset] = None
+    def deliver(self, offset: int, at: float = 0.0) -> None:
+        """Note a record as begun at ``at`` (``time.monotonic()``); offsets ascend."""
+        self._pending[offset] = at
         self._end = offset + 1
 
     def ack(self, offset: int) -> None:
@@ -35,3 +35,8 @@ class AckTracker:
     def pending(self) -> int:
         """How many records are begun and not done."""
         return len(self._pending)
+
+    @property
+    def oldest_since(self) -> float | None:
+        """When the oldest record that is not done was begun, None where all are done."""
+        return next(iter(self._pending.values()), None)

@@ -11,7 +11,8 @@ from schemas.events import TurnCompleted
 from schemas.session import Session
 from state.memory import MemoryStrategy, RecentMessages
 from streams.incoming import Incoming
-from streams.providers.protocol import ChatMessage, Provider, Timeouts
+from streams.providers.protocol import ChatMessage, Provider, Timeouts, ToolSpec
+from streams.tools import Tool
 
 
 class ContextProvider(Protocol):
@@ -49,6 +50,9 @@ class Agent:
         context_providers: Asked in order before each model call.
         context_timeout_s: Longest time one of them may take.
         evaluators: Told in order after each answer.
+        evaluator_timeout_s: Longest time one of them may take.
+        tools: What its model may call.
+        max_steps: Model calls a turn may take; one that then still asks for tools fails.
     """
 
     name: str
@@ -63,6 +67,27 @@ class Agent:
     context_providers: tuple[ContextProvider, ...] = ()
     context_timeout_s: float = 2.0
     evaluators: tuple[Evaluator, ...] = ()
+    evaluator_timeout_s: float = 60.0
+    tools: tuple[Tool, ...] = ()
+    max_steps: int = 8
+    #: The tools as its model sees them.
+    tool_specs: tuple[ToolSpec, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check that each tool has a name of its own.
+
+        Raises:
+            SettingsError: Two share one.
+        """
+        names = [tool.name for tool in self.tools]
+        for name in names:
+            if names.count(name) > 1:
+                raise SettingsError(f"agents.{self.name}.tools: two tools are called {name!r}; give one another name")
+        object.__setattr__(self, "tool_specs", tuple(tool.spec for tool in self.tools))
+
+    def tool(self, name: str) -> Tool | None:
+        """Return the tool that a model calls by this name."""
+        return next((tool for tool in self.tools if tool.name == name), None)
 
 
 class Agents:

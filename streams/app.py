@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.app.base import BootStrategy
 from faust.types import TransportT
 
 from state.options import StoreOptions
 from state.recovery import Recovery
+from state.standby import Standbys
 from state.table import SESSIONS, SessionTable
+from streams.assignor import SessionAssignor
 from streams.consumer import MAX_POLL_RECORDS, SessionTransport
 from streams.delivery import Delivery
 from streams.intake import Intake
@@ -37,11 +40,20 @@ class Wiring:
     lease: Lease
     ownership: Ownership
     recovery: Recovery
+    pressure: BackPressure
+    standbys: Standbys
+
+
+class ConsumerOnly(BootStrategy):
+    """Starts no producer of Faust's: ours writes all, and a worker whose Faust producer finds no broker never ends."""
+
+    enable_kafka_producer = False
 
 
 class BarnabasApp(faust.App):
     """A Faust app with our transport."""
 
+    BootStrategy = ConsumerOnly
     barnabas: Wiring
 
     def _new_transport(self) -> TransportT:
@@ -57,6 +69,7 @@ def create_app(
     worker: str,
     consumer: ConsumerOptions,
     store: StoreOptions,
+    standby_replicas: int = 0,
 ) -> tuple[BarnabasApp, SessionTable]:
     """Make the app and its table; nothing is connected yet.
 
@@ -68,6 +81,7 @@ def create_app(
         worker: Its name, unique in the deployment.
         consumer: The group's timing.
         store: RocksDB's bounds.
+        standby_replicas: Copies of each partition kept by other workers.
     """
     app = BarnabasApp(
         names.app_id,
@@ -94,7 +108,8 @@ def create_app(
         broker_commit_interval=consumer.commit_interval_s,
         broker_max_poll_records=MAX_POLL_RECORDS,  # P4
         broker_max_poll_interval=86_400.0,  # our loop polls whenever it may; an idle worker must not leave
-        table_standby_replicas=0,
+        PartitionAssignor=SessionAssignor,
+        table_standby_replicas=standby_replicas,
         worker_redirect_stdouts=False,
     )
     table = app.Table(
@@ -116,10 +131,15 @@ def bind_agents(
         intake.messages(delivery)
         hold()
 
+    def take_events(delivery: Delivery) -> None:
+        projector.handle(delivery)
+        if pressure.awaits_opening:  # until now, perhaps
+            hold()
+
     for name, take in (
         (names.messages, take_messages),
         (names.control, intake.control),
-        (names.events, projector.handle),
+        (names.events, take_events),
     ):
         topic = app.topic(name, key_type=bytes, value_type=bytes, acks=False, maxsize=0)
         app.agent(topic, name=f"{name}.agent")(_thin_agent(take))

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import aiokafka
-from aiokafka.errors import KafkaError
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from faust.transport.drivers.aiokafka import Transport as FaustTransport
 from faust.types import TP
@@ -23,14 +22,11 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from schemas.errors import AssignmentError
+from streams.consumer_thread import LAST_COMMIT_S, LeasedConsumerThread
 from streams.delivery import Admission, Cursor, Delivery, KafkaRecord
 from streams.lease import Lease
 
 logger = logging.getLogger(__name__)
-
-#: How long the broker holds a fetch without data. Short, because aiokafka has one fetch per broker in flight
-#: and a partition just drained waits for the others (P3: 350 against 1,745 turns/s).
-FETCH_MAX_WAIT_MS = 20
 
 #: How long one poll of the fetched records waits.
 POLL_S = 0.2
@@ -40,117 +36,6 @@ MAX_POLL_RECORDS = 500
 
 _IDLE_S = 0.02
 _TAIL_CHECK_S = 1.0
-
-
-class OwnershipListener(Protocol):
-    """What hears of revoked and assigned partitions, on the event loop."""
-
-    def lapse(self) -> None:
-        """The group has given our partitions away, or may have."""
-
-    def on_rebalanced(self, generation: int, member_id: str, partitions: set[int]) -> None:
-        """The group has settled; recovery follows."""
-
-
-class LeasedConsumerThread(AIOKafkaConsumerThread):
-    """The thread that runs aiokafka: short fetches, a lease from its heartbeats, commits that do not crash."""
-
-    consumer: SessionConsumer
-
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # P3
-        consumer._isolation_level = "read_committed"  # an aborted message was never accepted
-        return consumer
-
-    async def on_start(self) -> None:
-        """Start aiokafka, and note each good heartbeat (R2)."""
-        await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
-        heartbeat, lease = coordinator._do_heartbeat, self.consumer.lease
-
-        async def leased_heartbeat() -> bool:
-            sent_at = lease.now()
-            ok: bool = await heartbeat()
-            if ok:
-                lease.renew(sent_at)
-            return ok
-
-        coordinator._do_heartbeat = leased_heartbeat
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit under our generation; False where the group or the broker refused (S5: never assumed)."""
-        try:
-            await self._ensure_consumer().commit(
-                {aiokafka.TopicPartition(*tp): (offset, "") for tp, offset in offsets.items()}
-            )
-        except (KafkaError, ValueError) as exc:
-            logger.warning("commit refused: %s", exc)
-            return False
-        return True
-
-    async def _fetch_records(
-        self,
-        consumer: aiokafka.AIOKafkaConsumer,
-        active_partitions: set[TP],
-        timeout: float | None = None,  # noqa: ASYNC109 -- Faust's signature
-        max_records: int | None = None,
-    ) -> dict[TP, list[KafkaRecord]]:
-        """Take what is fetched: ``events`` and ``control`` whole, so that a flood of messages starves neither."""
-        if not self.consumer.flow_active:
-            return {}
-        fetched_records = consumer._fetcher.fetched_records
-        messages = {tp for tp in active_partitions if tp.topic == self.consumer.bulk_topic}
-        first = active_partitions - messages
-        with consumer._subscription.fetch_context():
-            records: dict[TP, list[KafkaRecord]] = {}
-            if first:
-                records = await fetched_records(first, timeout=0)
-            if messages:
-                records |= await fetched_records(messages, timeout=0, max_records=max_records)
-            if not records:
-                records = await fetched_records(active_partitions, timeout=timeout, max_records=max_records)
-            return records
-
-    async def rewind(self, positions: Mapping[TP, int], paused: Iterable[TP]) -> None:
-        """Put the fetch positions of assigned partitions; ``paused`` ones are not fetched at all."""
-        consumer = self._ensure_consumer()
-        assigned = consumer.assignment()
-        consumer.pause(*[aiokafka.TopicPartition(*tp) for tp in paused if tp in assigned])
-        for tp, position in positions.items():
-            if tp in assigned:
-                consumer.seek(aiokafka.TopicPartition(*tp), position)
-
-    async def positions(self) -> dict[TP, int]:
-        """Return how far each assigned partition was taken out of aiokafka."""
-        subscription = self._ensure_consumer()._subscription.subscription
-        assignment = subscription.assignment if subscription is not None else None
-        if assignment is None:
-            return {}
-        states = {TP(*tp): assignment.state_value(tp) for tp in assignment.tps}
-        return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}
-
-    async def committed(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """Return where each partition begins: its committed offset, or its first one."""
-        consumer = self._ensure_consumer()
-        partitions = [aiokafka.TopicPartition(*tp) for tp in tps]
-        committed = await consumer._coordinator.fetch_committed_offsets(partitions)
-        earliest = await consumer.beginning_offsets(partitions)
-        found: dict[TP, int] = {}
-        for tp in partitions:
-            known = committed.get(tp)
-            offset = known.offset if known is not None else -1
-            if 0 <= offset < earliest[tp]:
-                logger.error(
-                    "%s-%d: offsets %d to %d were deleted unread", tp.topic, tp.partition, offset, earliest[tp]
-                )
-            found[TP(*tp)] = max(offset, earliest[tp])
-        return found
-
-    @property
-    def member_id(self) -> str:
-        """This member's id in the group; empty while it has none."""
-        return str(self._ensure_consumer()._coordinator.member_id)
 
 
 class SessionConsumer(FaustConsumer):
@@ -191,8 +76,10 @@ class SessionConsumer(FaustConsumer):
         self.lease.renew(self.lease.now())
         self.lease.joining = False
         self._generation = generation_id
+        changelog = self.wiring.names.changelog
+        copies = {TP(changelog, number) for number in cast("Any", self.app).assignor.standbys(changelog)}
         try:
-            self.wiring.ownership.on_rebalanced(generation_id, self._thread.member_id, assigned)
+            self.wiring.ownership.on_rebalanced(generation_id, self._thread.member_id, assigned - copies)
         except AssignmentError as exc:  # aiokafka would log it and go on (R1)
             await self.app.crash(exc)
             raise
@@ -217,6 +104,16 @@ class SessionConsumer(FaustConsumer):
         partition = aiokafka.TopicPartition(*tp)
         offsets: Mapping[TP, int] = await self._thread.earliest_offsets(partition)
         return offsets[tp]
+
+    def high_waters(self) -> dict[TP, int]:
+        """Return the end of each assigned partition as last fetched; no call to the broker."""
+        consumer = self._thread._consumer
+        subscription = consumer._subscription.subscription if consumer is not None else None
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None:
+            return {}
+        states = ((tp, assignment.state_value(tp)) for tp in assignment.tps)
+        return {TP(*tp): state.highwater for tp, state in states if state is not None and state.highwater is not None}
 
     def read_again(self, tp: TP, position: int | None = None) -> None:
         """Fetch again from ``position`` (default: behind what was handled)."""
@@ -252,6 +149,9 @@ class SessionConsumer(FaustConsumer):
             if self._seeks:
                 await self._apply_seeks()
             wanted = self.cursors.keys() - self.held
+            room = min(MAX_POLL_RECORDS, self.wiring.pressure.room(self))
+            if not room:
+                wanted = {tp for tp in wanted if tp.topic != self.bulk_topic}
             self.polls += 1
             if not wanted:
                 await asyncio.sleep(_IDLE_S)
@@ -261,8 +161,8 @@ class SessionConsumer(FaustConsumer):
                 self._thread._fetch_records,
                 self._thread._ensure_consumer(),
                 wanted,
-                timeout=POLL_S,
-                max_records=MAX_POLL_RECORDS,
+                timeout=POLL_S if room else _IDLE_S,  # room comes without a record: do not wait for one
+                max_records=room or MAX_POLL_RECORDS,
             )
             if generation == self._generation and self.flow_active:
                 self._deliver(records)
@@ -328,10 +228,10 @@ class SessionConsumer(FaustConsumer):
             self._seeks[delivery.tp] = handled
         if admission is not Admission.NEXT:
             return
-        deliver = cursor.acks.deliver
+        deliver, now = cursor.acks.deliver, time.monotonic()
         for record in delivery.records:
             if record.offset >= handled:
-                deliver(record.offset)
+                deliver(record.offset, now)
                 yield record
 
     def _read_missing_tails(self, positions: Mapping[TP, int]) -> None:
@@ -378,6 +278,20 @@ class SessionConsumer(FaustConsumer):
         """Commit a partition's watermark again: only the member of the current generation succeeds."""
         cursor = self.cursors.get(tp)
         return cursor is not None and await self._commit_offsets_now({tp: cursor.acks.watermark})
+
+    async def leave(self) -> None:
+        """Commit what is done and leave the group; nothing is fetched or committed any more.
+
+        Faust's own stop comes to it a third of a second later, and the group waits for that long.
+        """
+        try:
+            async with asyncio.timeout(LAST_COMMIT_S):
+                await self.commit_done()
+        except TimeoutError:
+            logger.warning("the last commit was not answered: what is behind the one before is delivered again")
+        self.cursors.clear()
+        thread = self._thread
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(thread.leave(), thread.thread_loop))
 
     async def _commit_offsets_now(self, offsets: dict[TP, int]) -> bool:
         committed: bool = await self._thread.commit(offsets)

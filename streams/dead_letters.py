@@ -9,9 +9,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from schemas.attempt import Attempt
-from schemas.dead_letters import DeadLetter
+from schemas.attempt import PUT_ASIDE
+from schemas.dead_letters import DeadLetter, RecordHeader
 from schemas.errors import DeliveryUnknownError, RecordTooLargeError
+from schemas.headers import RETRY_OF
 from schemas.ids import message_id_at, turn_id_for
 from schemas.tokens import Token, TokenKind
 from streams.delivery import KafkaRecord
@@ -24,11 +25,12 @@ logger = logging.getLogger(__name__)
 
 _RETRY_S: Final = 1.0
 
-#: What is kept of a value that does not fit into a dead letter (compressed, it fitted into a message).
+#: What is kept of a value, and of a key, that do not fit into a dead letter (compressed, they fitted into a message).
 _CUT_BYTES: Final = 100_000
+_CUT_KEY_BYTES: Final = 512
 
-#: Below every attempt of a turn, and the same when a crash has the letter written again.
-_NO_ATTEMPT: Final = Attempt(-1, 0)
+#: Longest reference to an earlier dead letter that is taken from a header.
+_MAX_REFERENCE_BYTES: Final = 40
 
 
 class DeadLetters:
@@ -51,25 +53,26 @@ class DeadLetters:
         """Put a record aside; acknowledged when the broker has the dead letter and the token."""
         detail = detail[:MAX_REASON_CHARS]
         logger.warning("%s-%d@%d: dead letter: %s: %s", record.topic, record.partition, record.offset, cause, detail)
+        self._env.figures.dead_letters[self._env.names.role(record.topic), cause] += 1
         letter = DeadLetter(
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
             key=record.key,
             value=record.value,
-            headers={name: value or b"" for name, value in record.headers},
+            headers=[_header(name, value) for name, value in record.headers],
             cause=cause,
             detail=detail,
             session_id=session_id,
             message_id=message_id,
             occurred_at=now_ms(),
+            retry_of=_retry_of(record),
         )
 
         def delivered(error: DeliveryUnknownError | None, _offset: int) -> None:
             nonlocal letter
-            if isinstance(error, RecordTooLargeError) and letter.value is not None:
-                cut = f"{letter.detail}; cut from {len(letter.value)} bytes"
-                letter = replace(letter, value=letter.value[:_CUT_BYTES], headers={}, detail=cut)
+            if isinstance(error, RecordTooLargeError) and not letter.bytes_left_out:
+                letter = _cut(letter)
                 send()
             elif error is not None:
                 asyncio.get_running_loop().call_later(_RETRY_S, send)
@@ -99,7 +102,7 @@ class DeadLetters:
             session_id=session_id,
             turn_id=turn_id_for(session_id, known),
             message_id=known,
-            attempt=_NO_ATTEMPT,
+            attempt=PUT_ASIDE,
             epoch=owner.epoch,
             index=0,
             kind=TokenKind.FAILED,
@@ -110,3 +113,38 @@ class DeadLetters:
         )
 
         owner.send_terminal(record.key or b"", token, acknowledge)
+
+
+def _header(name: str, value: bytes | None) -> RecordHeader:
+    """Keep a header; one whose name is not UTF-8 comes with surrogate escapes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raw = name.encode("utf-8", "surrogateescape")
+        return RecordHeader(name=raw.decode(errors="replace"), value=value, raw_name=raw)
+    return RecordHeader(name=name, value=value)
+
+
+def _retry_of(record: KafkaRecord) -> str | None:
+    for name, value in record.headers:
+        if name == RETRY_OF and value and len(value) <= _MAX_REFERENCE_BYTES:
+            return value.decode(errors="replace")
+    return None
+
+
+def _cut(letter: DeadLetter) -> DeadLetter:
+    """Return the letter with the beginning of its key and value alone, which always fits."""
+    key, value = letter.key, letter.value
+    cut = replace(
+        letter,
+        key=key and key[:_CUT_KEY_BYTES],
+        value=value and value[:_CUT_BYTES],
+        headers=[],
+    )
+    left_out = max(1, _size(letter) - _size(cut))
+    return replace(cut, bytes_left_out=left_out, detail=f"{letter.detail}; {left_out} bytes did not fit here")
+
+
+def _size(letter: DeadLetter) -> int:
+    headers = sum(len(header.name.encode()) + len(header.value or b"") for header in letter.headers)
+    return len(letter.key or b"") + len(letter.value or b"") + headers

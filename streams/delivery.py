@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from faust.types import TP
 
@@ -19,6 +20,33 @@ class KafkaRecord(Protocol):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
+    timestamp: int
+
+
+#: Causes of an :class:`UnreadableRecord`.
+UNDECODABLE_HEADERS: Final = "undecodable_headers"
+CORRUPT_BATCH: Final = "corrupt_batch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableRecord:
+    """A record of which Kafka's client could not unpack a part; stands in the run at its own offset.
+
+    Attributes:
+        headers: What could be read; of a name that is not UTF-8, the bytes are kept as surrogate escapes.
+        cause: ``undecodable_headers`` (key and value are sound), or ``corrupt_batch`` (nothing is; ``value`` is the
+            whole batch as fetched, with the first of its records).
+        detail: A sentence for people.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    cause: str
+    detail: str
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class Delivery(NamedTuple):

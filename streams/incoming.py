@@ -22,6 +22,7 @@ class Incoming:
         agent: Name of the agent that answers.
         traceparent: W3C trace context, if the publisher gave one.
         acknowledge: Marks the message's record as done; harmless when called again.
+        published_at_ms: The record's timestamp, Unix time; 0 where it is not known.
     """
 
     key: bytes
@@ -33,3 +34,4 @@ class Incoming:
     agent: str
     traceparent: str | None
     acknowledge: Callable[[], None]
+    published_at_ms: int = 0

@@ -17,10 +17,10 @@ from schemas.errors import (
     RetryableError,
     StoreError,
 )
-from schemas.headers import FIRST_SEEN, traceparent_of, valid_traceparent
+from schemas.headers import FIRST_SEEN, pinned_id, traceparent_of, valid_traceparent
 from schemas.ids import message_id_at, turn_id_for
 from streams.dead_letters import DeadLetters
-from streams.delivery import Delivery, KafkaRecord
+from streams.delivery import Delivery, KafkaRecord, UnreadableRecord
 from streams.environment import Environment
 from streams.incoming import Incoming
 from streams.ownership import Ownership
@@ -70,7 +70,9 @@ class Intake:
         acknowledge: Callable[[], None],
     ) -> None:
         try:
-            if record.key and self._is_misplaced(record):
+            if isinstance(record, UnreadableRecord):
+                self._reject(owner, record, InvalidMessageError(record.cause, record.detail), acknowledge)
+            elif record.key and self._is_misplaced(record):
                 self._forward(owner, record, acknowledge)
             else:
                 handle(owner, record, acknowledge)
@@ -113,6 +115,7 @@ class Intake:
                 agent=agent,
                 traceparent=traceparent,
                 acknowledge=acknowledge,
+                published_at_ms=record.timestamp,
             )
         )
 
@@ -173,7 +176,8 @@ class Intake:
             logger.error("%s-%d@%d: not understood", record.topic, record.partition, record.offset, exc_info=error)
         session_id = None
         if record.topic == self._env.names.messages and record.key and len(record.key) <= _MAX_KEY_BYTES:
-            session_id = record.key.decode(errors="replace") if not record.key.startswith(b"\x00") else None
+            is_ours = not record.key.startswith(b"\x00") and not self._is_misplaced(record)  # its readers are elsewhere
+            session_id = record.key.decode(errors="replace") if is_ours else None
         self._dead_letters.put(
             owner, record, cause, detail, acknowledge, session_id=session_id, message_id=_first_seen(record)
         )
@@ -195,7 +199,4 @@ def _key_of(record: KafkaRecord) -> bytes:
 
 
 def _first_seen(record: KafkaRecord) -> str:
-    for name, value in record.headers:
-        if name == FIRST_SEEN and value and len(value) <= MAX_ID_CHARS:
-            return bytes(value).decode(errors="replace")
-    return message_id_at(record.topic, record.partition, record.offset)
+    return pinned_id(record.headers) or message_id_at(record.topic, record.partition, record.offset)

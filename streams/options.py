@@ -15,9 +15,13 @@ class Limits:
         turn_timeout_s: Longest a turn may take, in seconds: its message holds back the partition's commit.
         max_text_chars: Longest user text, in characters; a longer one is a dead letter.
         max_answer_chars: Longest answer, in characters; at 4 bytes each it fits into one token record of 1 MiB.
-        high_water: Messages begun and not done at which fetching of ``messages`` is held (P2).
+        high_water: Messages begun and not done at which fetching of ``messages`` is held (P2). Sessions at work have
+            a bound of their own below ``max_turns``, found from the load; this one is for what waits in their lanes.
         low_water: ... and at which it goes on.
         max_unconfirmed: Session values waiting for the broker at which fetching of ``events`` is held.
+        shed_lag_s: Age of a message, in seconds, at which it is rejected as ``overloaded`` instead of answered; None:
+            never. By its record's timestamp: the publisher's clock, or the broker's where the topic has
+            ``message.timestamp.type=LogAppendTime``.
         max_early_cancels: Cancels remembered for messages that have not come yet, a partition.
         drain_timeout_s: After SIGTERM, how long running turns may go on, in seconds.
         recovery_timeout_s: Longest a recovery may take, in seconds.
@@ -31,6 +35,7 @@ class Limits:
     high_water: int = 4000
     low_water: int = 2000
     max_unconfirmed: int = 20_000
+    shed_lag_s: float | None = None
     max_early_cancels: int = 1000
     drain_timeout_s: float = 10.0
     recovery_timeout_s: float = 300.0
@@ -43,12 +48,61 @@ class ConsumerOptions:
     Attributes:
         session_timeout_s: Without a heartbeat for so long a worker is taken for dead; the pause after a kill (B1).
             6 s is the least a broker allows by default.
-        heartbeat_interval_s: A third of it at most, so that one lost heartbeat does no harm.
+        heartbeat_interval_s: How soon a rebalance is noticed, and with it the pause when a worker leaves; half of the
+            session time-out at most, so that one lost heartbeat does no harm.
         rebalance_timeout_s: How long the group waits for a member to join again.
         commit_interval_s: How often offsets are committed; what is behind is folded again after a failure.
     """
 
     session_timeout_s: float = 6.0
-    heartbeat_interval_s: float = 1.5
+    heartbeat_interval_s: float = 0.5
     rebalance_timeout_s: float = 20.0
     commit_interval_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringOptions:
+    """The HTTP endpoint of a worker: ``/healthz``, ``/readyz``, ``/metrics``.
+
+    Attributes:
+        enabled: Whether there is one.
+        host: The address it listens on; nothing there is secret, and nothing is asked for.
+        port: Its port, 0 for a free one. ``barnabas up`` gives its n-th worker ``port + n - 1``.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracingOptions:
+    """OpenTelemetry traces over OTLP/HTTP; the customary ``OTEL_*`` variables are honoured.
+
+    Attributes:
+        enabled: On; ``OTEL_EXPORTER_OTLP_ENDPOINT`` or ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` switch it on as well.
+        endpoint: Where spans go, such as ``http://localhost:4318/v1/traces``; OpenTelemetry's own default where absent.
+        service_name: ``service.name`` of the spans, below ``OTEL_SERVICE_NAME``.
+    """
+
+    enabled: bool = False
+    endpoint: str | None = None
+    service_name: str = "barnabas"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchdogOptions:
+    """When a worker that makes no progress ends, in seconds; ``/healthz`` is 503 before that.
+
+    Attributes:
+        slack_s: On top of each bound that the worker keeps by itself: a turn's, a recovery's; the consumer polls
+            at least once within it.
+        loop_block_s: Longest the event loop may be blocked. The built-in model blocks it for up to a second. Code that
+            holds the whole interpreter ends the process after this and ``slack_s``.
+        end_s: Longest the end of a stuck worker may take, and that of the process once its worker has ended; then
+            it ends as it is.
+    """
+
+    slack_s: float = 60.0
+    loop_block_s: float = 30.0
+    end_s: float = 30.0

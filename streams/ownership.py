@@ -59,6 +59,16 @@ class Ownership:
         """How many messages are begun or wait in lanes."""
         return sum(partition.busy for partition in self.partitions.values())
 
+    @property
+    def active(self) -> int:
+        """How many lanes are at work."""
+        return sum(partition.active for partition in self.partitions.values())
+
+    def is_open(self, number: int) -> bool:
+        """Whether a partition is ours and its lanes run."""
+        partition = self.partitions.get(number)
+        return partition is not None and partition.is_open
+
     def tps(self, partitions: Iterable[int]) -> set[TP]:
         """The consumed topic partitions of partition numbers (the changelog is not consumed)."""
         names = self.env.names
@@ -153,7 +163,8 @@ class Ownership:
             if partition.phase is not Phase.CLOSED:
                 continue
             if number in self.fresh:
-                partition.open()
+                if not self.draining:  # on its way out: the next owner opens it
+                    partition.open()
             else:
                 self._reclaim_soon(number)
 
@@ -165,6 +176,7 @@ class Ownership:
         if partition is None or partition.phase in {Phase.CLOSED, Phase.STOPPED}:
             return
         logger.warning("partition %d: epoch %d is over: %s", number, partition.epoch, reason)
+        self.env.figures.epochs_lost += 1
         partition.close()
         self._reclaim_soon(number)
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from schemas.controls import CancelTurn, Control
 from schemas.errors import DeliveryUnknownError, PartitionClosedError, StoreError
-from schemas.events import Outcome, PartitionOpened, SessionEvent
+from schemas.events import Outcome, PartitionOpened, SessionEvent, ToolCalled
 from schemas.ids import turn_id_for
 from schemas.session import Session
 from schemas.tokens import Token, TokenKind
@@ -27,6 +27,7 @@ from state.partition_fold import PartitionFold
 from streams.environment import Environment
 from streams.incoming import Incoming
 from streams.lane import Lane
+from streams.shedding import OVERLOADED, is_late, retry_after_ms
 from streams.token_stream import now_ms, terminal_token
 from streams.turn import MAX_REASON_CHARS, Turn
 
@@ -39,6 +40,7 @@ _KINDS = {
     "TurnCompleted": TokenKind.COMPLETED,
     "TurnFailed": TokenKind.FAILED,
     "TurnCancelled": TokenKind.CANCELLED,
+    "MessageRejected": TokenKind.FAILED,
 }
 
 
@@ -100,6 +102,16 @@ class Partition:
         """How many messages are begun or wait in lanes."""
         return sum(len(lane.waiting) + (lane.head is not None) for lane in self._lanes.values()) + len(self._held)
 
+    @property
+    def active(self) -> int:
+        """How many lanes are at work; what waits for the barrier takes no other partition's room."""
+        return len(self._lanes)
+
+    @property
+    def running(self) -> int:
+        """How many turns run."""
+        return len(self._running)
+
     # -- Epoch
 
     def open(self) -> None:
@@ -116,6 +128,7 @@ class Partition:
         if event.event_id == self._opening_id:
             if self.phase is Phase.OPENING:
                 self.phase, self.epoch = Phase.OPEN, offset
+                self.env.figures.epochs_opened += 1
                 held, self._held = self._held, []
                 for begin in held:
                     begin()
@@ -195,6 +208,10 @@ class Partition:
                 if incoming is not None and _is_target(control, incoming):
                     self._cancel(lane, incoming, reason, acknowledge)
                     return
+        deciding = self._turns.get(control.turn_id or turn_id_for(key.decode(), control.message_id or ""))
+        if deciding is not None:  # withdrawn by an earlier cancel, its outcome on its way
+            deciding.cancel(reason, acknowledge)
+            return
         session = self.load(key)
         if any(
             control.message_id == decision.message_id
@@ -212,6 +229,9 @@ class Partition:
                 acknowledge()  # decided already: its outcome is only being repeated
             else:
                 turn.cancel(reason, acknowledge)
+            return
+        if is_decided(self.load(incoming.key), incoming.message_id, incoming.offset):
+            acknowledge()  # delivered again: its lane repeats its outcome
             return
         lane.withdraw(incoming)
         self.spawn(self._guarded(Turn(incoming, self).cancel_waiting(reason, acknowledge)))
@@ -238,16 +258,20 @@ class Partition:
     async def _decide_once(self, incoming: Incoming) -> None:
         session = self.load(incoming.key)
         if is_decided(session, incoming.message_id, incoming.offset):
-            self._repeat_outcome(session, incoming)
+            self.repeat_outcome(session, incoming, incoming.acknowledge)
             return
         turn = self._running[incoming.turn_id] = Turn(incoming, self)
         try:
-            await turn.run()
+            if is_late(incoming, session, self.env.limits):
+                await turn.reject(OVERLOADED, f"the message is older than {self.env.limits.shed_lag_s:g} s")
+            else:
+                await turn.run()
         finally:
+            turn.close()
             if self._running.get(incoming.turn_id) is turn:
                 del self._running[incoming.turn_id]
 
-    async def _guarded(self, decision: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, decision: Coroutine[Any, Any, object]) -> None:
         """Turn what a turn cannot decide by itself into a reopening; nothing is ever raised to a lane."""
         try:
             await decision
@@ -260,11 +284,11 @@ class Partition:
             logger.exception("partition %d: a lane failed", self.number)
             self._on_lost(self.number, repr(exc))
 
-    def _repeat_outcome(self, session: Session, incoming: Incoming) -> None:
+    def repeat_outcome(self, session: Session, incoming: Incoming, acknowledge: Receipt) -> None:
         """Answer a message that is decided already with its terminal token again; no model is called."""
         decision = next((d for d in reversed(session.recent) if d.message_id == incoming.message_id), None)
         if decision is None or decision.outcome not in _KINDS:
-            self.when_confirmed(incoming.key, incoming.acknowledge)
+            self.when_confirmed(incoming.key, acknowledge)
             self.env.write_path.flush(self.number)  # outside the projector's batch, nobody else does
             return
         answer = next(
@@ -272,14 +296,6 @@ class Partition:
              if entry.turn_id == incoming.turn_id and entry.role == "assistant"),
             None,
         )  # fmt: skip
-        due = 2
-
-        def receipt() -> None:
-            nonlocal due
-            due -= 1
-            if not due:
-                incoming.acknowledge()
-
         kind = _KINDS[decision.outcome]
         token = terminal_token(
             incoming,
@@ -291,10 +307,23 @@ class Partition:
             text=answer,
             cause=decision.cause if kind is TokenKind.FAILED else None,
             detail=decision.cause,
+            retry_after_ms=retry_after_ms(decision.cause, self.env.limits),
         )
-        self.send_terminal(incoming.key, token, receipt, incoming.traceparent)
-        self.when_confirmed(incoming.key, receipt)
+        self.settle(incoming.key, token, acknowledge, incoming.traceparent)
         self.env.write_path.flush(self.number)
+
+    def settle(self, key: bytes, token: Token, acknowledge: Receipt, traceparent: str | None = None) -> None:
+        """Send a turn's last token; ``acknowledge`` when the broker has it and the session's newest value."""
+        due = 2
+
+        def receipt() -> None:
+            nonlocal due
+            due -= 1
+            if not due:
+                acknowledge()
+
+        self.send_terminal(key, token, receipt, traceparent)
+        self.when_confirmed(key, receipt)
 
     def send_terminal(self, key: bytes, token: Token, receipt: Receipt, traceparent: str | None = None) -> None:
         """Send a turn's last token until the broker has it, then call ``receipt``; ends with the epoch."""
@@ -334,8 +363,14 @@ class Partition:
         if turn is not None and outcome.attempt.epoch == self.epoch:
             turn.outcome_folded(session, outcome)
 
+    def tool_called(self, event: ToolCalled, verdict: Verdict) -> None:
+        """Hear what the fold made of a call of a tool."""
+        turn = self._running.get(event.turn_id)
+        if turn is not None and event.attempt.epoch == self.epoch:
+            turn.tool_called(event, verdict)
+
     def rejected(self, event: SessionEvent, verdict: Verdict) -> None:
-        """Hear of a record of our own epoch that the fold rejected."""
+        """Hear of a record that the fold rejected."""
         turn = self._turns.get(event.turn_id)
         if turn is not None and event.attempt.epoch == self.epoch and isinstance(event, OUTCOMES):
             turn.outcome_rejected(verdict, self.load(turn.incoming.key))

@@ -193,7 +193,7 @@ class RecordProducer:
             self._poll_timer = self._loop.call_later(POLL_S, self._poll)
 
     def _client_error(self, error: KafkaError) -> None:
-        if error.fatal():
+        if error.fatal() and not self._is_closed:
             self._on_fatal(BrokerError(f"the producer cannot go on: {error}"))
 
     # -- Ending
@@ -219,11 +219,20 @@ class RecordProducer:
         return self.backlog
 
     async def close(self, timeout_s: float = 5.0) -> None:
-        """Flush and take no more."""
+        """Flush, take no more and let the client's threads and sockets go; what is left is reported as unknown.
+
+        Collecting the garbage would do it too, but late: the client's callbacks make a cycle of it and this object.
+        """
         self._is_closed = True
         await self.flush(timeout_s)
-        if self._poll_timer is not None:
-            self._poll_timer.cancel()
+        for timer in (self._flush_timer, self._poll_timer):
+            if timer is not None:
+                timer.cancel()
+        self._drop_gathered("the producer is closed")
+        if len(self._producer):  # else closing would wait for the broker, however long that is away
+            self._producer.purge()
+            self._producer.poll(0)
+        await asyncio.to_thread(self._producer.close)
 
 
 def _error_of(error: KafkaError | Exception) -> DeliveryUnknownError:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from schemas.errors import BarnabasError, DecodeError, RetryableError, StoreError, UnknownEventError
-from schemas.events import LogEvent, Outcome, PartitionOpened, SessionEvent
+from schemas.errors import BarnabasError, DamagedLogError, DecodeError, RetryableError, StoreError, UnknownEventError
+from schemas.events import LogEvent, Outcome, PartitionOpened, SessionEvent, ToolCalled
 from state.fold import OUTCOMES, Verdict
 from state.value import PARTITION_KEY
 from streams.acks import AckTracker
-from streams.delivery import Delivery, KafkaRecord
+from streams.delivery import CORRUPT_BATCH, Delivery, KafkaRecord, UnreadableRecord
 from streams.environment import Environment
 from streams.ownership import Ownership
 from streams.partition import Partition, Phase
@@ -63,6 +63,10 @@ class Projector:
 
     def _fold(self, owner: Partition, record: KafkaRecord, acks: AckTracker) -> None:
         acknowledge = partial(acks.ack, record.offset)
+        if isinstance(record, UnreadableRecord) and record.cause == CORRUPT_BATCH:
+            raise DamagedLogError(
+                f"{record.topic}-{record.partition}@{record.offset}: {record.detail}; restore the topic from a replica"
+            )
         try:
             event = self._decode(record)
         except DecodeError as exc:
@@ -104,3 +108,7 @@ class Projector:
         else:
             acknowledge()
             owner.rejected(event, verdict)
+        if isinstance(event, ToolCalled):
+            owner.tool_called(event, verdict)
+        if verdict is not Verdict.APPLIED:
+            self._env.figures.rejected[verdict.value] += 1

@@ -55,6 +55,11 @@ class Publisher:
         """How long records are gathered at present, in seconds: the measure of load."""
         return self._producer.gather_s
 
+    @property
+    def backlog(self) -> int:
+        """How many records are sent and not confirmed."""
+        return self._producer.backlog
+
     def purge(self) -> None:
         """Drop what is queued and was not sent (R2)."""
         self._producer.purge()

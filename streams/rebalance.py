@@ -9,16 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faust.tables import TableManager
 from faust.types import TP
 from mode import Service
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_exponential
 
+from state.changelog import ChangelogUnreadableError
 from state.recovery import Recovery
 from streams.ownership import Ownership
 
 logger = logging.getLogger(__name__)
+
+#: Pause before a rebalance that met an outage is settled again, doubled each time, in seconds.
+_AGAIN_S: Final = 0.2
+_AGAIN_MAX_S: Final = 5.0
+
+
+def _is_outage(error: BaseException) -> bool:
+    """Whether the broker did not answer, so that asking again may help."""
+    return isinstance(error, (ChangelogUnreadableError, KafkaTimeoutError)) or (
+        isinstance(error, KafkaError) and error.retriable
+    )
 
 
 class Rebalance(Service):
@@ -54,7 +68,7 @@ class Rebalance(Service):
             if await self.wait_for_stopped(self._wanted):
                 return
             self._wanted.clear()
-            settling = asyncio.ensure_future(self._settle())
+            settling = asyncio.ensure_future(self._settle_at_last())
             again = asyncio.ensure_future(self._wanted.wait())
             stopped = asyncio.ensure_future(self._stopped.wait())
             try:
@@ -69,9 +83,23 @@ class Rebalance(Service):
                 logger.error("recovery failed: %s", settling.exception())
                 await self.app.crash(settling.exception())  # F10: never a silent end
 
+    async def _settle_at_last(self) -> None:
+        """Settle; a broker that is away is waited for, within the recovery's deadline."""
+        limits = self._ownership.env.limits
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(_is_outage),
+            wait=wait_exponential(_AGAIN_S, max=_AGAIN_MAX_S),
+            stop=stop_after_delay(limits.recovery_timeout_s),
+            before_sleep=before_sleep_log(logger, logging.WARNING),
+            reraise=True,
+        ):
+            with attempt:
+                await self._settle()
+
     async def _settle(self) -> None:
-        app, ownership = self.app, self._ownership
+        app, ownership, standbys = self.app, self._ownership, self.app.barnabas.standbys
         generation = ownership.generation
+        await standbys.release()  # one writer a partition: what becomes owned is no longer followed
         recovered = await self._recovery.run(set(ownership.owned), set(ownership.fresh))
         if generation != ownership.generation or generation != app.consumer_generation_id:
             return  # a newer assignment is on its way
@@ -88,6 +116,7 @@ class Rebalance(Service):
         app.tables.on_standbys_ready()
         app.on_rebalance_end()
         ownership.open()
+        standbys.follow(app.assignor.standbys(ownership.env.names.changelog))
 
 
 class SessionTableManager(TableManager):

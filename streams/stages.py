@@ -12,6 +12,7 @@ class Stage(StrEnum):
     CONTEXT = "context"  #: Read the session, let its memory shrink.
     PROVIDERS = "context_providers"  #: Ask the agent's context providers.
     GENERATE = "generate"  #: The model call.
+    TOOLS = "tools"  #: The tools that it asked for.
     RECORD = "record"  #: From the model's last token to the folded outcome.
     EVALUATE = "evaluate"  #: The agent's evaluators, after the answer.
 

@@ -9,13 +9,19 @@ from typing import Final
 from schemas.attempt import Attempt
 from schemas.errors import DeliveryUnknownError
 from schemas.events import Usage
-from schemas.tokens import Token, TokenKind
+from schemas.tokens import Token, TokenKind, ToolUse
 from streams.incoming import Incoming
 from streams.publisher import Publisher
 
 #: Longest time a later delta waits for more text. Below what a reader perceives, and enough to halve the records
 #: of a model that emits a token every 2 ms.
 COALESCE_S: Final = 0.005
+
+#: While the broker is away records pile up until they time out: a later delta then waits the longer the more there
+#: are, up to a second, so that a thousand turns leave a hundred thousand records behind, not millions.
+MAX_COALESCE_S: Final = 1.0
+BACKLOG: Final = 5_000
+FULL_BACKLOG: Final = 50_000
 
 
 def now_ms() -> int:
@@ -31,6 +37,7 @@ class TokenStream:
         "_error",
         "_incoming",
         "_index",
+        "_is_over",
         "_loop",
         "_partition",
         "_publisher",
@@ -40,6 +47,7 @@ class TokenStream:
         "_waiting",
         "attempt",
         "deltas",
+        "first_delta_at",
     )
 
     def __init__(self, publisher: Publisher, partition: int, incoming: Incoming, attempt: Attempt) -> None:
@@ -47,9 +55,12 @@ class TokenStream:
         self._partition = partition
         self._incoming = incoming
         self.attempt = attempt
+        self._is_over = False
         self._index = 0
         #: How many delta records were sent.
         self.deltas = 0
+        #: When the first of them was sent (``time.perf_counter()``).
+        self.first_delta_at = 0.0
         self._texts: list[str] = []
         self._waiting: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -63,13 +74,22 @@ class TokenStream:
         """All that was streamed so far."""
         return "".join(self._texts)
 
+    @property
+    def pieces(self) -> int:
+        """How many pieces of text were streamed so far."""
+        return len(self._texts)
+
+    def text_since(self, piece: int) -> str:
+        """What was streamed from that piece on."""
+        return "".join(self._texts[piece:])
+
     def start(self, *, superseded: bool) -> None:
         """Send the attempt's first record, which tells readers to forget an earlier attempt."""
         self._send(TokenKind.SUPERSEDED if superseded else TokenKind.STARTED, None)
 
     def delta(self, text: str) -> None:
         """Add text to the stream."""
-        if not text:
+        if not text or self._is_over:
             return
         self._texts.append(text)
         if self._timer is not None:
@@ -77,6 +97,16 @@ class TokenStream:
             return
         self._send_delta(text)
         self._timer = self._loop.call_later(self._coalesce_s(), self._coalesced)
+
+    def tool(self, use: ToolUse) -> None:
+        """Say that a tool is called, or has returned; behind all text so far."""
+        self.flush()
+        self._send(TokenKind.TOOL, None, use)
+
+    @property
+    def next_index(self) -> int:
+        """The index of the attempt's next record."""
+        return self._index
 
     def flush(self) -> None:
         """Send what still waits to be coalesced."""
@@ -89,7 +119,8 @@ class TokenStream:
             self._send_delta(text)
 
     def abandon(self) -> None:
-        """Send nothing more: the partition is lost, its next owner begins a new attempt."""
+        """Send nothing more: the partition is lost, or the call that speaks was left behind."""
+        self._is_over = True
         self._waiting.clear()
         self.flush()
 
@@ -112,13 +143,19 @@ class TokenStream:
             self._timer = self._loop.call_later(self._coalesce_s(), self._coalesced)
 
     def _coalesce_s(self) -> float:
-        return max(COALESCE_S, self._publisher.gather_s)
+        publisher = self._publisher
+        overdue = min(1.0, (publisher.backlog - BACKLOG) / (FULL_BACKLOG - BACKLOG))
+        return max(COALESCE_S, publisher.gather_s, overdue * MAX_COALESCE_S)
 
     def _send_delta(self, text: str) -> None:
+        if not self.deltas:
+            self.first_delta_at = time.perf_counter()
         self.deltas += 1
         self._send(TokenKind.DELTA, text)
 
-    def _send(self, kind: TokenKind, text: str | None) -> None:
+    def _send(self, kind: TokenKind, text: str | None, tool: ToolUse | None = None) -> None:
+        if self._is_over:
+            return
         incoming = self._incoming
         token = Token(
             session_id=incoming.session_id,
@@ -129,6 +166,7 @@ class TokenStream:
             index=self._index,
             kind=kind,
             text=text,
+            tool=tool,
             occurred_at=now_ms(),
         )
         self._index += 1
@@ -155,6 +193,7 @@ def terminal_token(
     cause: str | None = None,
     detail: str | None = None,
     usage: Usage | None = None,
+    retry_after_ms: int | None = None,
 ) -> Token:
     """Build the record that ends a turn's stream; it repeats text and number of deltas, so that a gap shows."""
     return Token(
@@ -170,5 +209,6 @@ def terminal_token(
         cause=cause,
         detail=detail,
         usage=usage,
+        retry_after_ms=retry_after_ms,
         occurred_at=now_ms(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import NamedTuple
 
 from faust.types import TP
 
@@ -12,19 +12,45 @@ from streams.environment import Environment
 from streams.ownership import Ownership
 from streams.partition import Phase
 
-#: Slack on top of a bound that the worker keeps by itself, in seconds.
-SLACK_S: Final = 60.0
+
+class Finding(NamedTuple):
+    """Something that stands still.
+
+    Attributes:
+        what: In words.
+        stood_s: For how long, in seconds.
+        bound_s: Longer than this is not healthy.
+        end_s: Longer than this is stuck.
+    """
+
+    what: str
+    stood_s: float
+    bound_s: float
+    end_s: float
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it should have moved by now."""
+        return self.stood_s > self.bound_s
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it never will."""
+        return self.stood_s > self.end_s
+
+    def __str__(self) -> str:
+        return f"{self.what} for {self.stood_s:.0f} s"
 
 
 class Watchdog:
-    """Looks for what should have moved and did not; asked about once a second."""
+    """Looks for what should have moved and did not; asked once a second or more often."""
 
     def __init__(
         self,
         env: Environment,
         ownership: Ownership,
         *,
-        slack_s: float = SLACK_S,
+        slack_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the collaborators; ``slack_s`` is added to every bound."""
@@ -34,51 +60,62 @@ class Watchdog:
         self._clock = clock
         #: What is waited for, and since when it has stood as it stands.
         self._since: dict[object, tuple[object, float]] = {}
+        #: What stood still at the last look; read by other threads.
+        self.findings: tuple[Finding, ...] = ()
 
     def stuck(self) -> str | None:
-        """Return what is stuck, None while all is well.
+        """Look; return what is stuck, None while all is well."""
+        return next((str(finding) for finding in self.look() if finding.is_stuck), None)
+
+    def look(self) -> tuple[Finding, ...]:
+        """Return what stands still.
 
         Nothing can move without the broker: while heartbeats fail, no time counts.
         """
         if self._env.lease.is_over:
             self._since.clear()
-            return None
-        limits, ownership = self._env.limits, self._ownership
-        if not ownership.is_settled:
-            bound_s = limits.recovery_timeout_s
-            return self._unchanged("recovery", ownership.generation, bound_s, "recovery has not ended")
-        self._since.pop("recovery", None)
-        if not ownership.owned:
-            return None
-        polled = self._unchanged("poll", ownership.consumer.polls, 0.0, "the consumer no longer polls")
-        return polled or self._stuck_partition()
+            self.findings = ()
+        elif not self._ownership.is_settled:
+            self._since.pop("poll", None)  # nothing is fetched meanwhile
+            bound_s = self._env.limits.recovery_timeout_s
+            self.findings = (self._standing("recovery", self._ownership.generation, bound_s, "recovery has not ended"),)
+        else:
+            self._since.pop("recovery", None)
+            self.findings = (*self._poll(), *self._partitions())
+        return self.findings
 
-    def _stuck_partition(self) -> str | None:
-        limits = self._env.limits
-        turn_s = limits.turn_timeout_s + limits.pool_timeout_s
-        for number, partition in self._ownership.partitions.items():
-            if partition.phase is Phase.STOPPED:
-                continue
-            cursor = self._ownership.consumer.cursors.get(TP(self._env.names.messages, number))
+    def _poll(self) -> list[Finding]:
+        if not self._ownership.owned:
+            return []
+        polls = self._ownership.consumer.polls
+        return [self._standing("poll", polls, 0.0, "the consumer no longer polls", late_s=self._slack / 2)]
+
+    def _partitions(self) -> list[Finding]:
+        partitions, cursors = self._ownership.partitions, self._ownership.consumer.cursors
+        turn_s = self._env.limits.turn_timeout_s + self._env.limits.pool_timeout_s
+        found = []
+        for number, partition in partitions.items():
+            cursor = cursors.get(TP(self._env.names.messages, number))
             waits = partition.phase is not Phase.OPEN or (cursor is not None and cursor.acks.pending > 0)
-            if not waits:
+            if partition.phase is Phase.STOPPED or not waits:
                 self._since.pop(number, None)
                 continue
             # The oldest message is the first of its lane: it is done within a turn's bound. A partition that is
             # opened again and again without it is stuck as well; one that folds its past, not open yet, is not.
             watermark = cursor.acks.watermark if cursor is not None else -1
-            events = self._ownership.consumer.cursors.get(TP(self._env.names.events, number))
+            events = cursors.get(TP(self._env.names.events, number))
             folded = events.handled if events is not None and partition.epoch < 0 else -1
-            stuck = self._unchanged(number, (watermark, folded), turn_s, f"partition {number} stands at {watermark}")
-            if stuck is not None:
-                return stuck
-        return None
+            what = f"partition {number} stands at {watermark}"
+            found.append(self._standing(number, (watermark, folded), turn_s, what))
+        for gone in [name for name in self._since if isinstance(name, int) and name not in partitions]:
+            del self._since[gone]
+        return found
 
-    def _unchanged(self, name: object, state: object, bound_s: float, what: str) -> str | None:
+    def _standing(
+        self, name: object, state: object, bound_s: float, what: str, *, late_s: float | None = None
+    ) -> Finding:
         now = self._clock()
         known = self._since.get(name)
         if known is None or known[0] != state:
-            self._since[name] = (state, now)
-            return None
-        stood = now - known[1]
-        return f"{what} for {stood:.0f} s" if stood > bound_s + self._slack else None
+            known = self._since[name] = (state, now)
+        return Finding(what, now - known[1], bound_s if late_s is None else late_s, bound_s + self._slack)

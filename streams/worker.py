@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.errors import BarnabasError, StoreError, WorkerStuckError
+from prometheus_client.registry import Collector
+
+from schemas.errors import BarnabasError, WorkerStuckError
 from schemas.record_types import DEAD_LETTERS, EVENTS, TOKENS
 from schemas.serdes import Codec
 from state.changelog import ChangelogReader
 from state.options import StoreOptions
 from state.recovery import Recovery
 from state.repair import Repair
+from state.standby import Standbys
+from state.store import SessionStore
 from state.value import ValueCodec
 from state.write_path import WritePath
 from streams.agent import Agents
 from streams.app import BarnabasApp, Wiring, bind_agents, create_app
+from streams.calls import Calls
+from streams.consumer import SessionConsumer
+from streams.data_folder import DataFolder
 from streams.dead_letters import DeadLetters
 from streams.environment import Environment
 from streams.intake import Intake
 from streams.lease import Lease
-from streams.options import ConsumerOptions, Limits
+from streams.monitoring.figures import Figures
+from streams.monitoring.monitor import Monitor
+from streams.options import ConsumerOptions, Limits, MonitoringOptions, WatchdogOptions
 from streams.ownership import Ownership
 from streams.partition import Phase
 from streams.pool import TurnPool
@@ -38,16 +47,23 @@ from streams.pressure import BackPressure
 from streams.producer import RecordProducer
 from streams.projector import Projector
 from streams.publisher import Publisher
-from streams.watchdog import Watchdog
+from streams.tool_runner import ToolRunner
+from streams.tracing import NO_TRACING, Tracing
 from topics.names import TopicNames
 
 logger = logging.getLogger(__name__)
 
 _WATCH_S: Final = 0.05
+_DRAIN_POLL_S: Final = 0.01
+
+#: How long the last records may take to be confirmed, in seconds.
+_FLUSH_S: Final = 5.0
 
 #: Longest time Faust may take to stop, in seconds.
 _STOP_S: Final = 30.0
-_MAX_WORKERS_A_HOST: Final = 256
+
+#: Longest time the end may take beyond the drain, in seconds: flush, Faust's stop, the store.
+_END_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +78,7 @@ class WorkerOptions:
         name: The worker's name; the first free ``worker-N`` of this machine where empty.
         registry_url: Confluent schema registry, None for single-object Avro.
         client_config: Further librdkafka settings (TLS, SASL).
+        standby_replicas: Copies of each partition that other workers keep, so that a takeover reads only the tail.
     """
 
     bootstrap_servers: str
@@ -74,50 +91,37 @@ class WorkerOptions:
     limits: Limits = field(default_factory=Limits)
     consumer: ConsumerOptions = field(default_factory=ConsumerOptions)
     store: StoreOptions = field(default_factory=StoreOptions)
-
-
-class DataFolder:
-    """A worker's own folder, locked for as long as it runs (T3: one folder a worker)."""
-
-    def __init__(self, data_dir: Path, name: str) -> None:
-        """Lock the named folder, or the first free one.
-
-        Raises:
-            StoreError: Another worker holds it.
-        """
-        names = [name] if name else [f"worker-{number}" for number in range(1, _MAX_WORKERS_A_HOST + 1)]
-        for candidate in names:
-            path = data_dir / "workers" / candidate
-            path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(lock)
-                continue
-            self.path, self.name, self._lock = path, candidate, lock
-            return
-        msg = f"{data_dir / 'workers' / names[0]} is in use by another worker; give this one another --name"
-        raise StoreError(msg)
-
-    def release(self) -> None:
-        """Unlock it."""
-        os.close(self._lock)
+    monitoring: MonitoringOptions = field(default_factory=MonitoringOptions)
+    watchdog: WatchdogOptions = field(default_factory=WatchdogOptions)
+    standby_replicas: int = 0
 
 
 class Worker:
     """Runs until a signal, a crash, or :meth:`stop`."""
 
     def __init__(
-        self, options: WorkerOptions, agents: Agents, *, on_ready: Callable[[Worker], None] | None = None
+        self,
+        options: WorkerOptions,
+        agents: Agents,
+        *,
+        on_ready: Callable[[Worker], None] | None = None,
+        collectors: Iterable[Collector] = (),
+        tracing: Tracing = NO_TRACING,
     ) -> None:
-        """Take the options; ``on_ready`` is called once partitions are recovered and models are warm."""
+        """Take the options; ``on_ready`` is called once partitions are recovered and models are warm.
+
+        ``collectors`` are shown at ``/metrics`` beside the worker's own figures.
+        """
         self.options = options
         self.names = TopicNames(options.prefix)
         self._agents = agents
         self._on_ready = on_ready
+        self._collectors = collectors
         self._stop = asyncio.Event()
-        self._failure: BaseException | None = None
+        self.figures = Figures()
+        self.tracing = tracing
+        #: Why it ends, None while it does not or was asked to.
+        self.failure: BaseException | None = None
         self.folder = DataFolder(options.data_dir, options.name)
         #: Unique in the deployment, also when two machines have a ``worker-1``.
         self.name = options.name or f"{socket.gethostname()}-{self.folder.name}"
@@ -135,8 +139,15 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        producer = self._build()
+        self.monitor = Monitor(self, self._collectors)
+        try:
+            producer = self._build()
+        except BaseException:
+            self.monitor.close()
+            raise
+        self.monitor.start()
         watch = asyncio.create_task(self._watch())
+        watch.add_done_callback(self._watch_ended)
         try:
             await asyncio.to_thread(self._warm_codec)
             await self._agents.warm()
@@ -144,18 +155,20 @@ class Worker:
             if not self._stop.is_set() and not self.app.crashed:
                 await self._until_stopped(self._opened())
             if not self._stop.is_set() and not self.app.crashed:
-                _relax_garbage_collection()
-                if self._on_ready is not None:
-                    self._on_ready(self)
-                await self._until_stopped(self._ended())
+                with _relaxed_garbage_collection():
+                    if self._on_ready is not None:
+                        self._on_ready(self)
+                    await self._until_stopped(self._ended())
         finally:
+            self.monitor.exit.within(self.options.limits.drain_timeout_s + _END_S, "the worker did not end")
             await self._end(watch, producer)
+            await asyncio.to_thread(self.monitor.close)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
-        if self._failure is not None:
-            logger.error("the worker failed: %s", self._failure)
-            if isinstance(self._failure, BarnabasError):
-                raise self._failure
+        if self.failure is not None:
+            logger.error("the worker failed: %s", self.failure)
+            if isinstance(self.failure, BarnabasError):
+                raise self.failure
             return 1
         return 0
 
@@ -178,7 +191,10 @@ class Worker:
             worker=self.name,
             consumer=options.consumer,
             store=options.store,
+            standby_replicas=options.standby_replicas,
         )
+        # Whatever lies on this disk is best owned, or kept, here.
+        app.assignor.remember(table.store.on_disk(), (names.messages, names.control, names.events, names.changelog))
         reader = ChangelogReader(names.changelog, client_config)
         repair = Repair(reader)
         write_path = WritePath(
@@ -187,8 +203,12 @@ class Worker:
             publisher.changelog,
             on_foreign_record=repair.hole_found,
             on_store_failure=self._fail,
+            on_closed=repair.drop,
+            may_write=lambda: not lease.is_over,
         )
         repair.attach(write_path)
+        self._repair = repair
+        calls = Calls()
         env = Environment(
             worker=self.name,
             partitions=options.partitions,
@@ -201,24 +221,41 @@ class Worker:
             lease=lease,
             fail=self._fail,
             limits=options.limits,
+            calls=calls,
+            tools=ToolRunner(calls),
+            figures=self.figures,
+            tracing=self.tracing,
         )
         self.env = env
         self.ownership = Ownership(env)
-        recovery = Recovery(table.store, reader, deadline_s=options.limits.recovery_timeout_s)
-        app.barnabas = Wiring(names=names, lease=lease, ownership=self.ownership, recovery=recovery)
+        self.pressure = BackPressure(env, lambda: self.ownership.active, self.ownership.is_open)
+        self.recovery = Recovery(table.store, reader, deadline_s=options.limits.recovery_timeout_s)
+        self.standbys = Standbys(table.store, reader)
+        app.barnabas = Wiring(
+            names=names,
+            lease=lease,
+            ownership=self.ownership,
+            recovery=self.recovery,
+            pressure=self.pressure,
+            standbys=self.standbys,
+        )
         self.ownership.attach(lambda: app.consumer)
         dead_letters = DeadLetters(env)
-        self._pressure = BackPressure(env)
         bind_agents(
             app,
             names,
             intake=Intake(env, self.ownership, dead_letters),
             projector=Projector(env, self.ownership, dead_letters),
-            pressure=self._pressure,
+            pressure=self.pressure,
         )
         self.app: BarnabasApp = app
-        self._table = table
+        self.store: SessionStore = table.store
         return producer
+
+    @property
+    def consumer(self) -> SessionConsumer | None:
+        """Faust's consumer, None before it is made."""
+        return self.app._consumer  # type: ignore[no-any-return]
 
     def _warm_codec(self) -> None:
         """Load what will be written, and register it where there is a registry: later nothing blocks the loop."""
@@ -235,13 +272,13 @@ class Worker:
         stop.cancel()
         if task.done():
             if task.exception() is not None:
-                self._failure = task.exception()
+                self.failure = task.exception()
         else:
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await task
         if self.app.crashed:
-            self._failure = self.app.crash_reason or self._failure
+            self.failure = self.app.crash_reason or self.failure
 
     async def _opened(self) -> None:
         """Wait until every owned partition is behind its barrier."""
@@ -262,22 +299,27 @@ class Worker:
 
     def _fail(self, error: BaseException) -> None:
         """End the worker: what is wrong is cured by another start, or by a person."""
-        if self._failure is None:
-            self._failure = error
+        if self.failure is None:
+            self.failure = error
             self._stop.set()
+
+    def _watch_ended(self, watch: asyncio.Task[None]) -> None:
+        """Nothing goes on unwatched."""
+        if not watch.cancelled() and (error := watch.exception()) is not None:
+            self._fail(error)
 
     async def _watch(self) -> None:
         """Release back-pressure, notice when the lease is over, end when nothing moves any more."""
-        watchdog = Watchdog(self.env, self.ownership)
         while True:
             await asyncio.sleep(_WATCH_S)
-            stuck = watchdog.stuck() if not self.ownership.draining else None
+            stuck = self.monitor.stuck() if not self.ownership.draining else None
             if stuck is not None:
                 self._fail(WorkerStuckError(f"{stuck}; the worker ends so that another can go on"))
             if self.env.lease.is_over:
                 self.ownership.lapse()
+            self.pressure.sample()
             if self.app._consumer is not None:
-                self._pressure.update(
+                self.pressure.update(
                     self.ownership.consumer, draining=self.ownership.draining, stopped=self.ownership.stopped_tps()
                 )
 
@@ -286,26 +328,34 @@ class Worker:
     async def _end(self, watch: asyncio.Task[None], producer: RecordProducer) -> None:
         """Finish running turns within the deadline, commit what is done, leave the group."""
         self.ownership.draining = True
-        if self._failure is None:
+        began, flush_s = time.monotonic(), _FLUSH_S
+        if self.failure is None:
             await self._drain()
         watch.cancel()
+        drained_s = time.monotonic() - began
+        unfinished = {number for number, partition in self.ownership.partitions.items() if partition.busy}
         for partition in self.ownership.partitions.values():
             partition.close()  # what is left writes nothing more
-        if self._failure is None:
+        if self.failure is None:
             self.env.write_path.flush_all()
-            await producer.flush(5.0)
-            await self._acknowledged()
-        await self._stop_faust()
+            if await producer.flush(flush_s):
+                flush_s = 0.0  # no broker answers: do not wait for it twice
+            await self._acknowledged(unfinished)
+        await self._stop_faust(began, drained_s)
         self.ownership.close()
-        await producer.close()
-        await self._table.store.stop()
+        self._repair.close()
+        await producer.close(flush_s)
+        await self.store.stop()
         await self._agents.close()
+        await asyncio.to_thread(self.tracing.close)
         self.folder.release()
 
-    async def _stop_faust(self) -> None:
+    async def _stop_faust(self, began: float, drained_s: float) -> None:
         """Leave the group. A consumer thread that hangs must not keep the process, and with it the partitions."""
         try:
             async with asyncio.timeout(_STOP_S):
+                await self._leave(began, drained_s)
+                await self.standbys.close()  # before Faust closes the store
                 await self.app.stop()
         except TimeoutError:
             logger.critical("the consumer does not stop: the process ends")
@@ -313,29 +363,49 @@ class Worker:
         except Exception:
             logger.exception("Faust did not stop cleanly")
 
+    async def _leave(self, began: float, drained_s: float) -> None:
+        """Leave before Faust stops, which takes a while; where it fails Faust's stop tries again."""
+        if self.app._consumer is None or self.ownership.generation < 0:
+            return
+        try:
+            await self.ownership.consumer.leave()
+        except Exception:
+            logger.exception("the group was not left in order")
+        else:
+            took_s = time.monotonic() - began
+            logger.info("left the group after %.2f s, %.2f s of them for running turns", took_s, drained_s)
+
     async def _drain(self) -> None:
         deadline = asyncio.get_running_loop().time() + self.options.limits.drain_timeout_s
         while self.ownership.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 -- nothing to signal
-            await asyncio.sleep(_WATCH_S)
+            await asyncio.sleep(_DRAIN_POLL_S)
         if self.ownership.busy:
             logger.warning("%d messages are left to the next owner", self.ownership.busy)
 
-    async def _acknowledged(self) -> None:
-        """Give the last receipts a moment, so that what is done is committed."""
+    async def _acknowledged(self, unfinished: set[int]) -> None:
+        """Give the last receipts a moment, so that what is done is committed; ``unfinished`` partitions never are."""
         deadline = asyncio.get_running_loop().time() + 1.0
         cursors = self.ownership.consumer.cursors if self.app._consumer is not None else {}
-        while any(cursor.acks.pending for cursor in cursors.values()):
+        while any(cursor.acks.pending for tp, cursor in cursors.items() if tp.partition not in unfinished):
             if asyncio.get_running_loop().time() > deadline:
                 return
             await asyncio.sleep(0.01)
 
 
-def _relax_garbage_collection() -> None:
-    """Take what was built at start out of the collector's sight, and have it look less often.
+@contextmanager
+def _relaxed_garbage_collection() -> Iterator[None]:
+    """Take what was built at start out of the collector's sight, and have it look less often, while the worker runs.
 
     A thousand running turns are a hundred thousand live objects without a cycle among them; with Python's defaults
-    the collector's passes over them are a third of a turn's CPU (444 against 280 us, benchmarks/README.md).
+    the collector's passes over them are a third of a turn's CPU (444 against 280 us, benchmarks/README.md). What is
+    frozen and dead is never freed: a worker is full of cycles, and one that ended would stay, 3 MB each.
     """
     gc.collect()
     gc.freeze()
+    before = gc.get_threshold()
     gc.set_threshold(50_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -123,7 +123,7 @@ async def bounded(stream: AsyncGenerator[ModelDelta, None], timeouts: Timeouts) 
                 break
             finally:
                 watchdog.leave()
-            if delta.text:
+            if delta.text or delta.tool_calls:
                 watchdog.has_text = True
             if delta.finish_reason is not None:
                 is_finished = True

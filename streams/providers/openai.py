@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -10,15 +10,28 @@ import msgspec
 from pydantic import SecretStr
 
 from schemas.errors import ProviderError, ProviderUnavailableError, SettingsError
+from streams.providers.call_parts import CallParts
 from streams.providers.endpoint import Endpoint
-from streams.providers.protocol import ModelDelta, ModelRequest, ModelUsage, Timeouts
+from streams.providers.protocol import ChatMessage, ModelDelta, ModelRequest, ModelUsage, Timeouts
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _DONE = b"[DONE]"
 
 
+class _Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, gc=False):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
 class _Delta(msgspec.Struct, gc=False):
     content: str | None = None
+    tool_calls: list[_ToolCall] | None = None
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -80,13 +93,14 @@ class OpenAIProvider:
         finish_reason: str | None = None
         usage: ModelUsage | None = None
         is_done = False
+        calls = CallParts()
         events = self._endpoint.events("/chat/completions", self._body(request), is_last=_DONE.__eq__)
         async with aclosing(events):
             async for event in events:
                 if event == _DONE:
                     is_done = True
                     if finish_reason is not None:
-                        yield ModelDelta("", finish_reason, usage)
+                        yield ModelDelta("", finish_reason, usage, calls.joined())
                     continue
                 chunk = self._chunk(event)
                 if chunk.usage is not None:
@@ -96,12 +110,14 @@ class OpenAIProvider:
                 choice = chunk.choices[0]
                 if choice.finish_reason is not None:
                     finish_reason = choice.finish_reason
-                if choice.delta is not None and choice.delta.content:
-                    yield ModelDelta(choice.delta.content)
+                delta = choice.delta or _Delta()
+                _collect(calls, delta.tool_calls or ())
+                if delta.content:
+                    yield ModelDelta(delta.content)
         if finish_reason is None:
             raise ProviderUnavailableError("openai: the answer broke off without a finish reason")
         if not is_done:  # some servers just end the body
-            yield ModelDelta("", finish_reason, usage)
+            yield ModelDelta("", finish_reason, usage, calls.joined())
 
     async def close(self) -> None:
         """Close the connections."""
@@ -110,7 +126,7 @@ class OpenAIProvider:
     def _body(self, request: ModelRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": request.model or self._model,
-            "messages": request.messages,
+            "messages": [_message(message) for message in request.messages],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -120,6 +136,8 @@ class OpenAIProvider:
             body["temperature"] = request.temperature
         if request.stop:
             body["stop"] = request.stop
+        if request.tools:
+            body["tools"] = [{"type": "function", "function": tool} for tool in request.tools]
         return body
 
     def _chunk(self, event: bytes) -> _Chunk:
@@ -130,3 +148,19 @@ class OpenAIProvider:
         if chunk.error is not None:
             raise self._endpoint.stream_error(chunk.error)
         return chunk
+
+
+def _collect(calls: CallParts, parts: Iterable[_ToolCall]) -> None:
+    for part in parts:
+        function = part.function or _Function()
+        calls.add(part.index, call_id=part.id, name=function.name, arguments=function.arguments)
+
+
+def _message(message: ChatMessage) -> ChatMessage | dict[str, Any]:
+    if not message.tool_calls:
+        return message
+    calls = [
+        {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in message.tool_calls
+    ]
+    return {"role": message.role, "content": message.content or None, "tool_calls": calls}

@@ -7,9 +7,11 @@ carry the usage, and its text may be empty. A stream that ends without one was c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
+
+from schemas.events import ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -19,11 +21,25 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 # Structs with ``gc=False``: 35,000 of them a second hold nothing that can form a cycle, and a tracked
 # object costs the collector's passes as well as its header.
-class ChatMessage(msgspec.Struct, frozen=True, gc=False):
-    """One message of the prompt."""
+class ChatMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One message of the prompt.
+
+    ``tool_calls`` stand in an assistant's message that asked for tools; each is answered by a message of the
+    role ``tool`` that names it by ``tool_call_id``.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as a model sees it; ``parameters`` is the JSON Schema of its arguments, an object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +51,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     temperature: float | None = None
     stop: tuple[str, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    """What the model may call; only for providers in ``registry.TAKES_TOOLS``."""
     session_id: str | None = None
     turn_id: str | None = None
 
@@ -55,11 +73,15 @@ class ModelUsage(msgspec.Struct, frozen=True, gc=False):
 
 
 class ModelDelta(msgspec.Struct, frozen=True, gc=False):
-    """A piece of the answer; ``finish_reason`` (``stop``, ``length``, …) marks the last one."""
+    """A piece of the answer; ``finish_reason`` (``stop``, ``length``, …) marks the last one.
+
+    ``tool_calls`` come whole, with the last delta; their ids are the endpoint's.
+    """
 
     text: str
     finish_reason: str | None = None
     usage: ModelUsage | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

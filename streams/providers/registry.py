@@ -12,6 +12,9 @@ from streams.providers.protocol import Provider, Timeouts
 
 _KNOWN = "local, echo, echo:TOKENS, echo:TOKENS@SECONDS, scripted, scripted:PATH, openai:NAME, anthropic:NAME"
 
+#: The kinds of model that can be given tools.
+TAKES_TOOLS = frozenset({"openai", "anthropic", "scripted"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderOptions:

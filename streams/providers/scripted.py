@@ -6,16 +6,12 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from schemas.errors import (
-    ProviderError,
-    ProviderTimeoutError,
-    ProviderUnavailableError,
-    SettingsError,
-)
+from schemas.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError, SettingsError
+from schemas.events import ToolCall
 from streams.providers.echo import split_words
 from streams.providers.protocol import ChatMessage, ModelDelta, ModelUsage
 
@@ -34,12 +30,19 @@ class ScriptedError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry_after: float | None = None
 
 
+class ScriptedToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tool that the model asks for."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one text is answered; durations in seconds.
 
     ``reply`` is a text, sent word by word, or a list of exact chunks; empty: an empty answer. In it
     ``{user}`` becomes the user's text and ``{prompts}`` the number of messages in the prompt, which
-    shows from outside how much memory the call carried.
+    shows from outside how much memory the call carried; ``{results}`` what the tools returned.
     """
 
     reply: str | tuple[str, ...] = "You said: {user} [{prompts} messages]"
@@ -48,6 +51,10 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hang_after: int | None = None
     """Send that many chunks, then nothing for ever."""
     error: ScriptedError | None = None
+    tools: tuple[tuple[ScriptedToolCall, ...], ...] = ()
+    """What the first calls of a turn ask for, a call each; the one behind them gives the reply, the error or hangs."""
+    before_tools: str = ""
+    """What a call says that asks for tools."""
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,21 +128,33 @@ class ScriptedProvider:
         self._record(request)
         text = request.user_text
         behaviour = self._script.behaviour(text)
-        reply = behaviour.reply
-        template = split_words(reply) if isinstance(reply, str) else list(reply)
-        prompts = str(len(request.messages))
-        chunks = [piece.replace("{prompts}", prompts).replace("{user}", text) for piece in template]
+        step = sum(bool(message.tool_calls) for message in request.messages)
+        calls = behaviour.tools[step] if step < len(behaviour.tools) else ()
+        chunks = _chunks(behaviour.before_tools if calls else behaviour.reply, request)
+        error, hang_after = (None, None) if calls else (behaviour.error, behaviour.hang_after)
         await asyncio.sleep(behaviour.first_delay_s)
         for index in range(len(chunks) + 1):
-            _raise_if_due(behaviour.error, index, is_last=index == len(chunks))
-            if behaviour.hang_after is not None and index >= min(behaviour.hang_after, len(chunks)):
+            _raise_if_due(error, index, is_last=index == len(chunks))
+            if hang_after is not None and index >= min(hang_after, len(chunks)):
                 await asyncio.get_running_loop().create_future()
             if index == len(chunks):
                 break
             if index and behaviour.between_delay_s:
                 await asyncio.sleep(behaviour.between_delay_s)
             yield ModelDelta(chunks[index])
-        yield ModelDelta("", "stop", ModelUsage(len(request.messages), len(chunks)))
+        yield ModelDelta(
+            "",
+            "tool_calls" if calls else "stop",
+            ModelUsage(len(request.messages), len(chunks)),
+            tuple(
+                ToolCall(
+                    call_id=f"call-{step}-{number}",
+                    name=call.name,
+                    arguments=msgspec.json.encode(call.arguments).decode(),
+                )
+                for number, call in enumerate(calls)
+            ),
+        )
 
     async def close(self) -> None:
         """Nothing to release."""
@@ -149,6 +168,22 @@ class ScriptedProvider:
             os.write(descriptor, msgspec.json.encode(call) + b"\n")
         finally:
             os.close(descriptor)
+
+
+def _chunks(reply: str | tuple[str, ...], request: ModelRequest) -> list[str]:
+    template = split_words(reply) if isinstance(reply, str) else list(reply)
+    values = {
+        "{prompts}": str(len(request.messages)),
+        "{user}": request.user_text,
+        "{results}": ", ".join(message.content for message in request.messages if message.role == "tool"),
+    }
+    chunks = []
+    for piece in template:
+        chunk = piece
+        for name, value in values.items():
+            chunk = chunk.replace(name, value)
+        chunks.append(chunk)
+    return chunks
 
 
 def _raise_if_due(error: ScriptedError | None, index: int, *, is_last: bool) -> None:

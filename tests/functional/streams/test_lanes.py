@@ -177,6 +177,7 @@ class RecordingPublisher:
     """Keeps what is sent; the test confirms it."""
 
     gather_s = 0.0
+    backlog = 0
 
     def __init__(self) -> None:
         self.sent: list[tuple[Token, Any]] = []
@@ -266,5 +267,15 @@ async def test_stream_abandoned_sends_nothing_more() -> None:
     stream.delta("a")
     stream.delta("b")
     stream.abandon()
+    stream.delta("said by a call that was left behind")
     assert publisher.texts == ["a"]
     assert stream._timer is None
+
+
+@pytest.mark.parametrize(("backlog", "wait_s"), [(0, 0.005), (5_000, 0.005), (27_500, 0.5), (2_000_000, 1.0)])
+async def test_tokens_outage_later_deltas_wait_the_longer_the_more_is_unconfirmed(backlog: int, wait_s: float) -> None:
+    """Else a thousand turns pile up 40,000 records a second until the first of them times out."""
+    publisher = RecordingPublisher()
+    publisher.backlog = backlog
+    stream = TokenStream(publisher, 0, incoming(), Attempt(1, 0))  # type: ignore[arg-type]
+    assert stream._coalesce_s() == pytest.approx(wait_s)

@@ -114,6 +114,36 @@ def test_consumer_that_no_longer_polls_is_stuck(worker: WatchedWorker) -> None:
     assert "polls" in (worker.watch(5) or "")
 
 
+def test_consumer_need_not_poll_during_a_recovery(worker: WatchedWorker) -> None:
+    """Nothing is fetched meanwhile; behind it the first poll has all its time."""
+    assert worker.watch(100) is None
+    worker.ownership.is_settled = worker.is_polling = False
+    assert worker.watch(RECOVERY_BOUND_S - 20) is None
+    worker.ownership.is_settled = True
+    assert worker.watch(SLACK_S - 1) is None
+    assert "polls" in (worker.watch(5) or "")
+
+
+def test_partition_that_comes_back_begins_anew(worker: WatchedWorker) -> None:
+    """What it was waiting for when it went to another worker does not count."""
+    worker.begin_message()
+    assert worker.watch(TURN_BOUND_S - 10) is None
+    worker.ownership.partitions = {}
+    assert worker.watch(1000) is None
+    worker.ownership.partitions = {0: worker.partition}
+    assert worker.watch(TURN_BOUND_S - 10) is None
+    assert "partition 0" in (worker.watch(20) or "")
+
+
+def test_what_stands_is_late_before_it_is_stuck(worker: WatchedWorker) -> None:
+    """By the slack: in that time the endpoint says so, and the process goes on."""
+    worker.begin_message()
+    assert worker.watch(TURN_BOUND_S - 1) is None
+    (late,) = [finding for finding in worker.watchdog.findings if finding.is_late]
+    assert late.what == "partition 0 stands at 50"
+    assert not late.is_stuck
+
+
 def test_consumer_that_owns_nothing_need_not_poll(worker: WatchedWorker) -> None:
     """One worker more than there are partitions."""
     worker.ownership.owned, worker.ownership.partitions, worker.is_polling = set(), {}, False

@@ -1,0 +1,223 @@
+"""The thread that runs aiokafka, between Faust's consumer service and the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import aiokafka
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.types import TP
+
+from streams.delivery import KafkaRecord
+from streams.unpacking import unpack_tolerantly
+
+if TYPE_CHECKING:
+    from streams.consumer import SessionConsumer
+
+logger = logging.getLogger(__name__)
+
+#: How long the broker holds a fetch without data. Short, because aiokafka has one fetch per broker in flight
+#: and a partition just drained waits for the others (P3: 350 against 1,745 turns/s).
+FETCH_MAX_WAIT_MS: Final = 20
+
+#: How long records of one partition that were not taken yet keep the next fetch of their broker waiting, so that it
+#: covers all partitions. aiokafka's 0.1 s is what ``events`` would wait for ``messages`` that back-pressure holds;
+#: with 0 a partition taken a moment later waits for a fetch that leaves it out (first token 45 ms instead of 10).
+PREFETCH_BACKOFF_S: Final = 0.005
+
+#: Longest time that leaving the group waits for its last commit, in seconds.
+LAST_COMMIT_S: Final = 2.0
+
+#: Pause after a metadata request that no broker answered, in seconds; aiokafka's own between other retries.
+METADATA_RETRY_S: Final = 0.1
+
+#: Pause before a worker that starts asks for its broker again, in seconds.
+RECONNECT_S: Final = 0.5
+
+
+class LeasedConsumerThread(AIOKafkaConsumerThread):
+    """The thread that runs aiokafka: short fetches, a lease from its heartbeats, commits that do not crash."""
+
+    consumer: SessionConsumer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._commits: set[asyncio.Task[None]] = set()
+        self._is_leaving = False
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        unpack_tolerantly()  # C1
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # P3
+        consumer._isolation_level = "read_committed"  # an aborted message was never accepted
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start aiokafka, note each good heartbeat (R2), and have failed metadata requests wait."""
+        await self._connect()
+        self._wait_for_metadata()
+        self._end_cancelled_fetches()
+        self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
+        coordinator = self._ensure_consumer()._coordinator
+        heartbeat, lease = coordinator._do_heartbeat, self.consumer.lease
+
+        async def leased_heartbeat() -> bool:
+            sent_at = lease.now()
+            ok: bool = await heartbeat()
+            if ok:
+                lease.renew(sent_at)
+            return ok
+
+        coordinator._do_heartbeat = leased_heartbeat
+
+    async def _connect(self) -> None:
+        """Start aiokafka, and wait for a broker that went away since its topics were looked at.
+
+        aiokafka gives up at the first refused connection, and Faust waits for a thread that did not start for ever.
+        """
+        while True:
+            try:
+                await super().on_start()
+            except KafkaConnectionError as exc:
+                await self._ensure_consumer().stop()
+                if self.should_stop:
+                    raise
+                logger.warning("no broker answers: %s; trying again", exc)
+                await asyncio.sleep(RECONNECT_S)
+            else:
+                return
+
+    def _wait_for_metadata(self) -> None:
+        """Pause after a metadata request that failed.
+
+        aiokafka's fetcher asks again at once for as long as a partition has no leader and no broker answers:
+        4,000 times a second, a whole core and as many lines in the log.
+        """
+        client = self._ensure_consumer()._client
+        update = client._metadata_update
+
+        async def update_or_wait(*args: Any) -> bool:
+            is_updated: bool = await update(*args)
+            if not is_updated:
+                await asyncio.sleep(METADATA_RETRY_S)
+            return is_updated
+
+        client._metadata_update = update_or_wait
+
+    def _end_cancelled_fetches(self) -> None:
+        """Have a cancelled fetch return in any case, as aiokafka means it to.
+
+        One that pauses after an error raises instead, and takes ``Fetcher.close`` and the thread's end with it.
+        """
+        fetcher = self._ensure_consumer()._fetcher
+        fetch = fetcher._proc_fetch_request
+
+        async def fetch_or_end(*args: Any) -> bool:
+            try:
+                needs_wakeup: bool = await fetch(*args)
+            except asyncio.CancelledError:
+                return False
+            return needs_wakeup
+
+        fetcher._proc_fetch_request = fetch_or_end
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit under our generation; False where the group or the broker refused (S5: never assumed)."""
+        if self._is_leaving:
+            return False
+        commit = asyncio.create_task(
+            self._ensure_consumer().commit(
+                {aiokafka.TopicPartition(*tp): (offset, "") for tp, offset in offsets.items()}
+            )
+        )
+        self._commits.add(commit)  # aiokafka asks for ever while no broker answers: leaving ends it
+        try:
+            await asyncio.wait({commit})
+            if commit.cancelled():
+                logger.warning("commit given up: no broker has answered")
+                return False
+            commit.result()
+        except (KafkaError, ValueError) as exc:
+            logger.warning("commit refused: %s", exc)
+            return False
+        finally:
+            commit.cancel()
+            self._commits.discard(commit)
+        return True
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 -- Faust's signature
+        max_records: int | None = None,
+    ) -> dict[TP, list[KafkaRecord]]:
+        """Take what is fetched: ``events`` and ``control`` whole, so that a flood of messages starves neither."""
+        if not self.consumer.flow_active:
+            return {}
+        fetched_records = consumer._fetcher.fetched_records
+        messages = {tp for tp in active_partitions if tp.topic == self.consumer.bulk_topic}
+        first = active_partitions - messages
+        with consumer._subscription.fetch_context():
+            records: dict[TP, list[KafkaRecord]] = {}
+            if first:
+                records = await fetched_records(first, timeout=0)
+            if messages:
+                records |= await fetched_records(messages, timeout=0, max_records=max_records)
+            if not records:
+                records = await fetched_records(active_partitions, timeout=timeout, max_records=max_records)
+            return records
+
+    async def rewind(self, positions: Mapping[TP, int], paused: Iterable[TP]) -> None:
+        """Put the fetch positions of assigned partitions; ``paused`` ones are not fetched at all."""
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        consumer.pause(*[aiokafka.TopicPartition(*tp) for tp in paused if tp in assigned])
+        for tp, position in positions.items():
+            if tp in assigned:
+                consumer.seek(aiokafka.TopicPartition(*tp), position)
+
+    async def positions(self) -> dict[TP, int]:
+        """Return how far each assigned partition was taken out of aiokafka."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None:
+            return {}
+        states = {TP(*tp): assignment.state_value(tp) for tp in assignment.tps}
+        return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}
+
+    async def committed(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Return where each partition begins: its committed offset, or its first one."""
+        consumer = self._ensure_consumer()
+        partitions = [aiokafka.TopicPartition(*tp) for tp in tps]
+        committed = await consumer._coordinator.fetch_committed_offsets(partitions)
+        earliest = await consumer.beginning_offsets(partitions)
+        found: dict[TP, int] = {}
+        for tp in partitions:
+            known = committed.get(tp)
+            offset = known.offset if known is not None else -1
+            if 0 <= offset < earliest[tp]:
+                logger.error(
+                    "%s-%d: offsets %d to %d were deleted unread", tp.topic, tp.partition, offset, earliest[tp]
+                )
+            found[TP(*tp)] = max(offset, earliest[tp])
+        return found
+
+    async def leave(self) -> None:
+        """Leave the group now, and for good; commits that no broker has answered end here.
+
+        To be called on the thread's own loop: commits that wait may hold both of the method queue's workers.
+        """
+        self._is_leaving = True
+        for commit in self._commits:
+            commit.cancel()
+        await self._ensure_consumer()._coordinator.close()
+
+    @property
+    def member_id(self) -> str:
+        """This member's id in the group; empty while it has none."""
+        return str(self._ensure_consumer()._coordinator.member_id)

@@ -1,0 +1,1 @@
+"""What a worker tells about itself: figures, health, and the HTTP endpoint that shows them."""
