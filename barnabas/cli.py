@@ -5,19 +5,40 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from barnabas.commands import broker, context, demo, doctor, events, info, send, tail, up, worker
+from barnabas.commands import (
+    broker,
+    chat,
+    context,
+    dead_letters,
+    demo,
+    doctor,
+    erase,
+    events,
+    info,
+    replay,
+    send,
+    sessions,
+    tail,
+    transcript,
+    up,
+    worker,
+)
+from barnabas.commands import config as config_commands
 from schemas.errors import BarnabasError
 
 #: Options of ``barnabas`` itself, which may stand behind the command as well.
 _GLOBAL_FLAG, _GLOBAL_OPTION = "--debug", "--config"
 
+#: What every wrong use raises; typer exports only its heir.
+_UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+
 app = typer.Typer(
     name="barnabas",
-    help="An event-sourced streaming agent service on Kafka.",
+    help="An event-sourced streaming agent service on Kafka.\n\nExample: barnabas up --workers 2",
     no_args_is_help=True,
     rich_markup_mode=None,  # rich formats help 75 ms later
     pretty_exceptions_enable=False,
@@ -34,31 +55,47 @@ def _barnabas(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show traces and the libraries' own logs.")] = False,
 ) -> None:
-    context.config, context.debug = config, debug
+    context.config, context.debug, context.failure_code = config, debug, context.FAILED
 
 
 app.add_typer(broker.app, name="broker", short_help="Start and stop the embedded Kafka.")
+app.add_typer(config_commands.app, name="config", short_help="Show and check the settings.")
 app.command(short_help="Run a worker.")(worker.worker)
 app.command(short_help="Run broker, topics and workers.")(up.up)
 app.command(short_help="Hold a conversation, show its log, stop.")(demo.demo)
+app.command(short_help="Talk to an agent.")(chat.chat)
 app.command(short_help="Send a message, print the answer.")(send.send)
 app.command(short_help="Cancel a message's turn.")(send.cancel)
+app.command(short_help="Have a session forget.")(erase.erase)
 app.command(short_help="Print tokens as they come.")(tail.tail)
 app.command(short_help="Print the event log.")(events.events)
+app.add_typer(dead_letters.app, name="dead-letters", short_help="See, retry and drop what could not be handled.")
+app.command(short_help="Replay events, each with its verdict.")(replay.replay)
+app.add_typer(sessions.app, name="sessions", short_help="Look at sessions, now and then.")
+app.command(short_help="Print a session's conversation.")(transcript.transcript)
 app.command(short_help="Check the table against the log.")(doctor.doctor)
 app.command(short_help="Make, verify and show the topics.")(info.topics)
 app.command(short_help="Show the version.")(info.version)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0, 1 after an error that the last line explains, 2 for a wrong use."""
+    """Run the command line and exit.
+
+    0; 1 after an error that the last line explains, or where a turn has no answer; 2 for a wrong use; 3 where
+    ``doctor`` could not check; 130 after Ctrl-C.
+    """
     words = _hoisted(list(sys.argv[1:] if arguments is None else arguments))
+    is_json = "--json" in words
     try:
-        app(args=words, prog_name="barnabas")
+        sys.exit(app(args=words, prog_name="barnabas", standalone_mode=False) or 0)
     except BarnabasError as error:
         if context.debug:
             raise
-        _fail(str(error), error.code, is_json="--json" in words)
+        _fail(str(error), error.code, is_json=is_json)
+    except _UsageError as error:
+        _fail_use(error, is_json=is_json)
+    except typer.Abort:  # Ctrl-C at a question
+        sys.exit(130)
     except BrokenPipeError:  # `barnabas tail | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -67,8 +104,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if context.debug:
             raise
-        _fail(f"{type(error).__name__}: {error}; --debug shows the trace", "internal", is_json="--json" in words)
-    sys.exit(0)
+        _fail(f"{type(error).__name__}: {error}; --debug shows the trace", "internal", is_json=is_json)
+
+
+def _fail_use(error: Any, *, is_json: bool) -> NoReturn:
+    """Say how a command is to be used in one line; a group without a command shows its help."""
+    text = error.format_message()
+    if "\n" in text:
+        sys.stderr.write(f"{text}\n")
+        sys.exit(2)
+    command = error.ctx.command_path if error.ctx is not None else "barnabas"
+    context.failure_code = 2
+    _fail(f"{text.removesuffix('.')}; see: {command} --help", "usage", is_json=is_json)
 
 
 def _fail(text: str, code: str, *, is_json: bool) -> NoReturn:
@@ -77,7 +124,7 @@ def _fail(text: str, code: str, *, is_json: bool) -> NoReturn:
     if is_json:
         context.print_json({"event": "error", "code": code, "message": line})
     sys.stderr.write(f"error: {line}\n")
-    sys.exit(1)
+    sys.exit(context.failure_code)
 
 
 def _hoisted(words: list[str]) -> list[str]:

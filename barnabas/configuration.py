@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_settings import PydanticBaseSettingsSource
 from pydantic_settings import SettingsError as SourceError
 
-from barnabas.settings import CUSTOMARY, PREFIX, Settings, is_known, variable
-from schemas.errors import SettingsError
+from barnabas.settings import Settings, is_known
+from barnabas.sources import CUSTOMARY, PREFIX, FieldError, Location, Sources, read_file, variable
+from infra.bootstrap import resolve_bootstrap_servers
+from schemas.errors import BrokerError, SettingsError
 
 CONFIG_VARIABLE = "BARNABAS_CONFIG"
 FILE_NAME = "barnabas.yaml"
 
-_Location = tuple[str | int, ...]
+#: Stands for a secret.
+MASK = "********"
+
+_SECRET_WORDS = ("password", "secret", "passphrase", "api_key", "sasl.jaas", "oauthbearer.config", ".pem")
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s]+@")
 
 
 def load_settings(config: Path | None = None) -> Settings:
@@ -30,19 +39,88 @@ def load_settings(config: Path | None = None) -> Settings:
     Raises:
         SettingsError: A setting is unknown or impossible; the text names field, file and line, or variable.
     """
+    return _load(config)[0]
+
+
+class Setting(NamedTuple):
+    """One setting as it is in force.
+
+    Attributes:
+        field: Its name, nested ones joined by dots.
+        value: What JSON can say; a secret is masked.
+        origin: ``default``, the variable, or file and line.
+    """
+
+    field: str
+    value: Any
+    origin: str
+
+
+def effective_settings(config: Path | None = None) -> tuple[Path | None, list[Setting]]:
+    """Return the file that was read, if any, and every setting in force with where it comes from.
+
+    Raises:
+        SettingsError: As :func:`load_settings`.
+    """
+    settings, sources = _load(config)
+    found = [
+        Setting(".".join(map(str, location)), masked(location, value), _source(location, sources))
+        for location, value in _leaves((), settings)
+    ]
+    return sources.path, found
+
+
+def _load(config: Path | None) -> tuple[Settings, Sources]:
     _refuse_unknown_variables()
     path = _find(config)
-    values, lines = _read(path) if path is not None else ({}, {})
+    values, sources = read_file(path) if path is not None else ({}, Sources())
     for field, name in CUSTOMARY.items():
         if text := os.environ.get(name, "").strip():
             values[field] = text
     try:
-        return Settings(**values)
+        return Settings(**values).read_from(sources), sources
     except ValidationError as error:
-        raise SettingsError("; ".join(_describe(error, path, lines))) from error
+        raise _refusal(error, sources) from error
     except SourceError as error:  # a variable that should hold JSON
         field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "environment")
         raise SettingsError(f"{field}: {variable((field,))} holds no JSON: {error.__cause__}") from error
+
+
+def with_overrides(settings: Settings, **overrides: Any) -> Settings:
+    """Return the settings with what a program says in its own words, above file and environment; None says nothing.
+
+    Raises:
+        SettingsError: A value is impossible, or there is no such setting.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        checked = _Explicit(**given)
+    except ValidationError as error:
+        raise _refusal(error, Sources()) from error
+    return settings.model_copy(update={name: getattr(checked, name) for name in given})
+
+
+class _Explicit(Settings):
+    """Settings of which no file and no variable is asked."""
+
+    @classmethod
+    def settings_customise_sources(cls, *_args: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (sources["init_settings"],)
+
+
+def bootstrap_servers_of(settings: Settings) -> str:
+    """Return the address of Kafka: the one that is set, or the embedded broker's that runs.
+
+    Raises:
+        BrokerError: There is neither.
+    """
+    servers = resolve_bootstrap_servers(settings.broker_dir, configured=settings.bootstrap_servers, environ={})
+    if servers is None:
+        raise BrokerError(
+            f"no Kafka: bootstrap_servers is not set and no broker runs in {settings.broker_dir}; "
+            "set KAFKA_BOOTSTRAP_SERVERS, or run: barnabas broker start"
+        )
+    return servers
 
 
 def _find(config: Path | None) -> Path | None:
@@ -54,61 +132,70 @@ def _find(config: Path | None) -> Path | None:
     return Path(FILE_NAME) if Path(FILE_NAME).is_file() else None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[_Location, int]]:
-    """Return a file's values, and the line of each."""
-    try:
-        node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"config: {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise SettingsError(f"{path}{line}: no YAML: {getattr(error, 'problem', None) or error}") from error
-    if values is None:
-        return {}, {}
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path}:1: a mapping of settings is expected, not a {type(values).__name__}")
-    return values, dict(_lines(node, ()))
+def _refusal(error: ValidationError, sources: Sources) -> SettingsError:
+    return SettingsError("; ".join(str(mistake) for mistake in _mistakes(error, sources)))
 
 
-def _lines(node: yaml.Node | None, location: _Location) -> Iterator[tuple[_Location, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*location, str(key.value))
-            yield place, key.start_mark.line + 1
-            yield from _lines(value, place)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*location, index), value.start_mark.line + 1
-            yield from _lines(value, (*location, index))
-
-
-def _describe(error: ValidationError, path: Path | None, lines: Mapping[_Location, int]) -> Iterator[str]:
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        location: _Location = tuple(part for part in problem["loc"] if part != "[key]")
+def _mistakes(error: ValidationError, sources: Sources) -> Iterator[SettingsError]:
+    for problem in error.errors(include_url=False, include_input=False):
+        location: Location = tuple(part for part in problem["loc"] if part != "[key]")
         text = problem["msg"].removeprefix("Value error, ")
         if problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
             text = "unknown setting" + _suggestion(str(location[-1]), location)
-        field = ".".join(map(str, location))
-        # A check of several fields names them itself.
-        yield (f"{field}: {text}" if field else text) + _origin(location, path, lines)
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, FieldError):
+            yield sources.mistake(cause.text, *((*location, *inner) for inner in cause.locations))
+        else:
+            yield sources.mistake(text, location)
 
 
-def _origin(location: _Location, path: Path | None, lines: Mapping[_Location, int]) -> str:
-    for end in range(len(location), 0, -1):
-        part = location[:end]
-        if variable(part) in os.environ:
-            return f" ({variable(part)})"
-        customary = CUSTOMARY.get(str(part[0]))
-        if end == 1 and customary and customary in os.environ:
-            return f" ({customary})"
-        if part in lines:
-            return f" ({path}:{lines[part]})"
-    return ""
+def _leaves(location: Location, value: Any) -> Iterator[tuple[Location, Any]]:
+    """Yield every single setting below a value; an empty mapping is one."""
+    if isinstance(value, BaseModel):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+    elif dataclasses.is_dataclass(value):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, dict) and value:
+        fields = value
+    else:
+        yield location, value
+        return
+    for name, inner in fields.items():
+        yield from _leaves((*location, name), inner)
 
 
-def _suggestion(name: str, location: _Location) -> str:
+def masked(location: Location, value: Any) -> Any:
+    """Return a setting's value as it may be shown: never a secret, never the credentials in an address."""
+    name = str(location[-1]).lower()
+    if isinstance(value, SecretStr) or (value is not None and any(word in name for word in _SECRET_WORDS)):
+        return MASK
+    if isinstance(value, str):
+        return _CREDENTIALS.sub(rf"\g<scheme>{MASK}@", value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _source(location: Location, sources: Sources) -> str:
+    """Say what set exactly this field: where a whole mapping is given, its other fields are still defaults."""
+    own = sources.origin(location)
+    if location in sources.lines or own in {variable(location), CUSTOMARY.get(str(location[0]))}:
+        return own
+    for end in range(1, len(location)):
+        given: Any = _json(os.environ.get(variable(location[:end]), "null"))
+        for part in location[end:]:
+            given = given.get(part) if isinstance(given, dict) else None
+        if given is not None:
+            return variable(location[:end])
+    return "default"
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _suggestion(name: str, location: Location) -> str:
     if len(location) > 1:
         return ""
     close = difflib.get_close_matches(name, Settings.model_fields, 1)

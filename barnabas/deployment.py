@@ -70,6 +70,12 @@ class Deployment:
         workers = [slot.worker.pid for slot in self._slots if slot.worker is not None]
         return {"broker": state.pid if state else None, "workers": workers}
 
+    @property
+    def metrics(self) -> list[str]:
+        """Return where each running worker's metrics are; a worker that was started again may be elsewhere."""
+        ready = [slot.worker.ready for slot in self._slots if slot.worker is not None]
+        return [line["metrics"] for line in ready if line is not None and line.get("metrics")]
+
     def start(self) -> None:
         """Start everything and wait until all workers are ready.
 
@@ -134,7 +140,9 @@ class Deployment:
         self.stop()
 
     def _start_worker(self, number: int) -> WorkerProcess:
-        return WorkerProcess(self._settings.data_dir / "logs" / f"worker-{number}.log", self._arguments)
+        base = self._settings.monitoring.port
+        options = ("--monitoring-port", str(base + number - 1)) if base else ()
+        return WorkerProcess(self._settings.data_dir / "logs" / f"worker-{number}.log", self._arguments, options)
 
     def _ended(self, slot: _Slot, worker: WorkerProcess, now: float) -> None:
         why = worker.last_words()

@@ -1,25 +1,31 @@
-"""A worker's log: structlog on stderr, one line a record."""
+"""A worker's log: structlog on stderr, one line a record; a turn's lines name the turn."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from typing import Any, Literal
 
 import structlog
+
+from streams.monitoring.turn_context import turn_fields
 
 #: These tell at INFO what each of their inner services does.
 _TALKATIVE = ("aiokafka", "faust", "mode", "kafka", "librdkafka", "asyncio")
 
 
-def configure_logging(level: str, *, debug: bool = False) -> None:
+def configure_logging(level: str, *, debug: bool = False, form: Literal["console", "json"] = "console") -> None:
     """Send every logger's records to stderr.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``; the libraries' own records from ``warning`` on.
         debug: All at ``debug``, the libraries included.
+        form: ``console`` for people; ``json`` for a collector: ``timestamp``, ``level``, ``logger``, ``message``, and
+            of a turn's lines ``session``, ``turn``, ``message_id``, ``attempt``, ``epoch``, ``partition``.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _name_turn,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -28,12 +34,7 @@ def configure_logging(level: str, *, debug: bool = False) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(
-                    colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
-                ),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(form)],
         )
     )
     if not debug:
@@ -49,6 +50,21 @@ def configure_logging(level: str, *, debug: bool = False) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _renderers(form: Literal["console", "json"]) -> list[structlog.typing.Processor]:
+    if form == "console":
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain)]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(default=repr),
+    ]
+
+
+def _name_turn(_logger: Any, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {**turn_fields(), **fields}
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

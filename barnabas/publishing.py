@@ -1,21 +1,14 @@
-"""Publishes what users say: the right partition, confirmed by the broker."""
+"""Writes records as they are, confirmed by the broker."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.commands import Command
-from schemas.controls import Control
 from schemas.errors import BrokerError
-from schemas.headers import headers_for
-from schemas.serdes import Codec
-from topics.partitioner import partition_for
 
-_SOURCE = "/barnabas/client"
 _TIMEOUT_S = 30.0
 
 
@@ -27,27 +20,26 @@ class Published(NamedTuple):
     offset: int
 
 
+class Outgoing(NamedTuple):
+    """A record as it is to be written."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+
 class MessagePublisher:
-    """Writes commands and controls, one at a time, each confirmed.
+    """Writes records, each confirmed.
 
     Args:
         bootstrap_servers: ``host:port[,host:port]``.
-        codec: Encodes them.
-        partitions: Of every topic.
         client_config: Further librdkafka settings.
     """
 
-    def __init__(
-        self,
-        bootstrap_servers: str,
-        codec: Codec,
-        *,
-        partitions: int,
-        client_config: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, bootstrap_servers: str, *, client_config: Mapping[str, Any] | None = None) -> None:
         self._servers = bootstrap_servers
-        self._codec = codec
-        self._partitions = partitions
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -62,37 +54,48 @@ class MessagePublisher:
             }
         )
 
-    def publish(self, topic: str, key: bytes, record: Command | Control) -> Published:
-        """Write a record to its key's partition and wait for the broker's word.
+    def write(self, records: Sequence[Outgoing]) -> list[Published]:
+        """Write records as they are, in order, and wait until the broker has all of them; some hundred at a time.
 
         Raises:
-            BrokerError: It was not confirmed; it may be in the topic all the same.
+            BrokerError: One was not confirmed; each of them may be in its topic all the same.
         """
-        done = threading.Event()
-        result: list[tuple[KafkaError | None, Message]] = []
+        written: list[Published | None] = [None] * len(records)
+        failures: list[KafkaError] = []
+        done = 0
 
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            result.append((error, message))
-            done.set()
+        def report_to(number: int) -> Callable[[KafkaError | None, Message], None]:
+            def report(error: KafkaError | None, message: Message) -> None:
+                nonlocal done
+                done += 1
+                if error is None:
+                    record = records[number]
+                    written[number] = Published(record.topic, record.partition, message.offset() or 0)
+                else:
+                    failures.append(error)
 
-        partition = partition_for(key, self._partitions)
-        try:
-            self._producer.produce(
-                topic,
-                self._codec.encode(record, topic=topic),
-                key,
-                partition,
-                delivered,
-                headers=list(headers_for(record, source=_SOURCE)),
-            )
-        except KafkaException as error:
-            raise BrokerError(f"{topic}: the message was refused: {error.args[0].str()}") from error
-        while not done.is_set():
+            return report
+
+        for number, record in enumerate(records):
+            self._produce(record, report_to(number))
+        while done < len(records):
             self._producer.poll(0.1)
-        failure, message = result[0]
-        if failure is not None:
+        if failures:
             raise BrokerError(
-                f"Kafka at {self._servers} did not confirm the message ({failure.str()}); "
+                f"Kafka at {self._servers} did not confirm the message ({failures[0].str()}); "
                 "send it again with the same --message-id: it is answered once"
             )
-        return Published(topic, partition, message.offset() or 0)
+        return [place for place in written if place is not None]
+
+    def _produce(self, record: Outgoing, report: Callable[[KafkaError | None, Message], None]) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic, record.value, record.key, record.partition, report, headers=record.headers
+                )
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                raise BrokerError(f"{record.topic}: the message was refused: {error.args[0].str()}") from error
+            else:
+                return

@@ -113,7 +113,14 @@ class TopicReader:
 
     def current_ends(self) -> dict[int, int]:
         """Return the end of each partition now; raises :class:`BrokerError`."""
-        wanted = {TopicPartition(self.topic, number): OffsetSpec.latest() for number in self.partitions}
+        return self._offsets(OffsetSpec.latest())
+
+    def current_begins(self) -> dict[int, int]:
+        """Return the offset of the oldest record kept of each partition; raises :class:`BrokerError`."""
+        return self._offsets(OffsetSpec.earliest())
+
+    def _offsets(self, spec: OffsetSpec) -> dict[int, int]:
+        wanted = {TopicPartition(self.topic, number): spec for number in self.partitions}
         try:
             futures = self._admin.list_offsets(
                 wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT_S

@@ -1,49 +1,61 @@
 """Every setting of Barnabas in one frozen object: ``barnabas.yaml``, and the environment above it.
 
 Names in the environment are ``BARNABAS_`` and the field's, nested ones joined by two underscores
-(``BARNABAS_LIMITS__MAX_TURNS``). The customary names of :data:`CUSTOMARY` are honoured below those. Defaults of a
-worker's limits stand where they are used: in the dataclasses of ``streams`` and ``state``.
+(``BARNABAS_LIMITS__MAX_TURNS``). The customary names of :data:`barnabas.sources.CUSTOMARY` are honoured below
+those. Defaults of a worker's limits stand where they are used: in the dataclasses of ``streams`` and ``state``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from barnabas.sources import NESTED, PREFIX, FieldError, Sources
 from schemas.errors import SettingsError
 from state.memory import RecentMessages
 from state.options import StoreOptions
 from streams.agent import Agent
-from streams.options import ConsumerOptions, Limits
+from streams.options import ConsumerOptions, Limits, MonitoringOptions, TracingOptions, WatchdogOptions
 from streams.providers.protocol import Timeouts
 from topics.names import TopicNames
-
-PREFIX = "BARNABAS_"
-NESTED = "__"
-
-#: Names that other tools use as well: field to variable.
-CUSTOMARY = {
-    "bootstrap_servers": "KAFKA_BOOTSTRAP_SERVERS",
-    "openai_api_key": "OPENAI_API_KEY",
-    "openai_base_url": "OPENAI_BASE_URL",
-    "anthropic_api_key": "ANTHROPIC_API_KEY",
-}
 
 #: Answers where no agent is declared.
 BUILT_IN_AGENT = "assistant"
 
+_LAST_PORT = 65_535
+
 _CHECKED = ConfigDict(frozen=True, extra="forbid")
+_Numbers = TypeVar("_Numbers", Timeouts, Limits, ConsumerOptions, StoreOptions, WatchdogOptions)
 _AgentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 def _default(kind: type, name: str) -> Any:
     """Return the default of a dataclass's field."""
     return next(field.default for field in dataclasses.fields(kind) if field.name == name)
+
+
+def _all_positive(value: _Numbers) -> _Numbers:
+    """Refuse a dataclass's number that is not above 0."""
+    for field in dataclasses.fields(value):
+        number = getattr(value, field.name)
+        if number is not None and number <= 0:
+            raise FieldError((field.name,), f"{number} is impossible; it is above 0")
+    return value
 
 
 class AgentSettings(BaseModel):
@@ -57,6 +69,8 @@ class AgentSettings(BaseModel):
         temperature: The model's own where absent.
         memory_tokens: Budget of a session's memory, in estimated tokens.
         timeouts: Limits of one model call; the deployment's where absent.
+        tools: What its model may call: ``module:function``, importable from the current directory.
+        max_steps: Model calls a turn may take.
     """
 
     model_config = _CHECKED
@@ -67,7 +81,9 @@ class AgentSettings(BaseModel):
     max_tokens: int | None = Field(default=None, gt=0)
     temperature: float | None = Field(default=None, ge=0)
     memory_tokens: int = Field(default=_default(RecentMessages, "max_tokens"), gt=0, le=100_000)  # fits into a record
-    timeouts: Timeouts | None = None
+    timeouts: Annotated[Timeouts, AfterValidator(_all_positive)] | None = None
+    tools: tuple[str, ...] = ()
+    max_steps: int = Field(default=_default(Agent, "max_steps"), gt=0, le=100)
 
 
 class Settings(BaseSettings):
@@ -82,13 +98,22 @@ class Settings(BaseSettings):
         replication_factor: Copies of each partition, used when topics are made.
         data_dir: The embedded broker's and the workers' data.
         model: The model of agents that name none.
+        openai_api_key: Of OpenAI, or of the endpoint at ``openai_base_url``.
+        openai_base_url: An OpenAI-compatible endpoint; OpenAI's where absent.
+        anthropic_api_key: Of Anthropic.
+        anthropic_base_url: Another address of Anthropic's interface.
         timeouts: Limits of one model call, in seconds.
         limits: Bounds of a worker.
         consumer: The consumer group's timing.
         store: RocksDB's bounds.
+        standby_replicas: Copies of each partition that other workers keep up to date, for a quick takeover.
         agents: By name.
         default_agent: Answers messages that name none; the only agent, or ``assistant``, where absent.
+        monitoring: A worker's HTTP endpoint: health and metrics.
+        tracing: OpenTelemetry traces; off by default.
+        watchdog: When a worker that makes no progress ends.
         log_level: Of a worker's log.
+        log_format: Of a worker's log: lines for people, or one JSON object a line.
     """
 
     model_config = SettingsConfigDict(
@@ -113,13 +138,29 @@ class Settings(BaseSettings):
     openai_base_url: str | None = None
     anthropic_api_key: SecretStr | None = None
     anthropic_base_url: str | None = None
-    timeouts: Timeouts = Timeouts()
-    limits: Limits = Limits()
-    consumer: ConsumerOptions = ConsumerOptions()
-    store: StoreOptions = StoreOptions()
+    timeouts: Annotated[Timeouts, AfterValidator(_all_positive)] = Timeouts()
+    limits: Annotated[Limits, AfterValidator(_all_positive)] = Limits()
+    consumer: Annotated[ConsumerOptions, AfterValidator(_all_positive)] = ConsumerOptions()
+    store: Annotated[StoreOptions, AfterValidator(_all_positive)] = StoreOptions()
+    standby_replicas: int = Field(default=0, ge=0, le=100)
     agents: dict[_AgentName, AgentSettings] = Field(default_factory=lambda: {BUILT_IN_AGENT: AgentSettings()})
     default_agent: str | None = None
+    monitoring: MonitoringOptions = MonitoringOptions()
+    tracing: TracingOptions = TracingOptions()
+    watchdog: Annotated[WatchdogOptions, AfterValidator(_all_positive)] = WatchdogOptions()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+
+    _sources: Sources = PrivateAttr(default_factory=Sources)
+
+    def read_from(self, sources: Sources) -> Self:
+        """Remember what they were read from; returns itself."""
+        self._sources = sources
+        return self
+
+    def mistake(self, text: str, *location: str) -> SettingsError:
+        """Return the error that names a field, and the variable or line that sets it."""
+        return self._sources.mistake(text, location)
 
     @property
     def names(self) -> TopicNames:
@@ -150,32 +191,44 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("timeouts", "limits", "consumer", "store")
+    @field_validator("kafka")
     @classmethod
-    def _positive(cls, value: Any) -> Any:
-        for field in dataclasses.fields(value):
-            if getattr(value, field.name) <= 0:
-                raise ValueError(f"{field.name}: {getattr(value, field.name)} is impossible; it is above 0")
+    def _known_to_the_client(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if value:
+            from barnabas.connection import check_client_config
+
+            check_client_config(value)
+        return value
+
+    @field_validator("monitoring")
+    @classmethod
+    def _possible_port(cls, value: MonitoringOptions) -> MonitoringOptions:
+        if not 0 <= value.port <= _LAST_PORT:
+            raise FieldError(("port",), f"{value.port} is impossible; it is 0 (a free one) to {_LAST_PORT}")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.limits.low_water >= self.limits.high_water:
-            raise ValueError("limits.low_water: it has to be less than limits.high_water")
+            low, high = ("limits", "low_water"), ("limits", "high_water")
+            raise FieldError(low, "it has to be less than limits.high_water", high)
         if self.consumer.heartbeat_interval_s * 2 > self.consumer.session_timeout_s:
-            raise ValueError("consumer.heartbeat_interval_s: at most half of consumer.session_timeout_s")
+            heartbeat, session = ("consumer", "heartbeat_interval_s"), ("consumer", "session_timeout_s")
+            raise FieldError(heartbeat, "at most half of consumer.session_timeout_s", session)
         if not self.agents:
-            raise ValueError("agents: none is declared; leave the field out for the built-in one")
+            raise FieldError(("agents",), "none is declared; leave the field out for the built-in one")
         if self.default_agent is not None and self.default_agent not in self.agents:
             declared = ", ".join(sorted(self.agents))
-            raise ValueError(f"default_agent: {self.default_agent!r} is not declared; declared are {declared}")
+            text = f"{self.default_agent!r} is not declared; declared are {declared}"
+            raise FieldError(("default_agent",), text, ("agents",))
         if self.default_agent is None and BUILT_IN_AGENT not in self.agents and len(self.agents) > 1:
-            raise ValueError(f"default_agent: name one of the declared agents: {', '.join(sorted(self.agents))}")
+            text = f"name one of the declared agents: {', '.join(sorted(self.agents))}"
+            raise FieldError(("default_agent",), text, ("agents",))
         return self
 
     @classmethod
@@ -190,11 +243,6 @@ class Settings(BaseSettings):
         """Put the environment above what the loader hands in (file and customary names)."""
         del settings_cls, dotenv_settings, file_secret_settings
         return (env_settings, init_settings)
-
-
-def variable(location: tuple[str | int, ...]) -> str:
-    """Return the environment's name of a field, such as ``BARNABAS_LIMITS__MAX_TURNS``."""
-    return PREFIX + NESTED.join(map(str, location)).upper()
 
 
 def is_known(name: str) -> bool:

@@ -13,7 +13,7 @@ from infra.process import Child, start
 from schemas.errors import OperatorError
 
 _TAIL_LINES = 3
-_TROUBLE = ("[error", "[critical", "Error", "Exception")
+_TROUBLE = ("[error", "[critical", '"level": "error"', '"level": "critical"', "Error", "Exception")
 
 
 class WorkerProcess:
@@ -22,17 +22,18 @@ class WorkerProcess:
     Args:
         log: The file, appended to.
         arguments: Global options of the command line.
+        options: Options of the ``worker`` command.
 
     Attributes:
         ready: Its ready line, once it came.
     """
 
-    def __init__(self, log: Path, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(self, log: Path, arguments: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
         self._log = log
         self._begin = log.stat().st_size
-        self._command = [sys.executable, "-m", "barnabas", *arguments, "worker", "--json"]
+        self._command = [sys.executable, "-m", "barnabas", *arguments, "worker", "--json", *options]
         self.started_at = time.monotonic()
         self.ready: dict[str, Any] | None = None
         self._child: Child = start(self._command, log, stops_with_parent=True)

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from infra.broker import Broker
     from infra.broker_state import BrokerState
 
-app = typer.Typer(help="Start, stop or look at the embedded Kafka broker.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Start, stop or look at the embedded Kafka broker.\n\nExample: barnabas broker start --port 19092",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.command()

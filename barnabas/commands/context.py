@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 config: str | None = None
 debug: bool = False
 
+#: Exit codes after an error: of most commands, and of those whose 1 is an answer.
+FAILED, NOT_CHECKED = 1, 3
+
+#: The exit code that an error of the running command has.
+failure_code: int = FAILED
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 SessionOption = Annotated[str | None, typer.Option("--session", "-s", help="This session alone.")]
 TenantOption = Annotated[str | None, typer.Option(help="The session's tenant.")]
@@ -30,21 +36,25 @@ def settings() -> Settings:
 
 
 def bootstrap_servers(found: Settings) -> str:
-    """Return the address of Kafka: the one that is set, or the embedded broker's that runs.
+    """Return the address of Kafka; raises ``BrokerError``."""
+    from barnabas.configuration import bootstrap_servers_of
+
+    return bootstrap_servers_of(found)
+
+
+def is_confirmed(question: str, *, yes: bool) -> bool:
+    """Ask, on stderr, before something is lost; ``yes`` answers for whoever cannot be asked.
 
     Raises:
-        BrokerError: There is neither.
+        SettingsError: There is no terminal to ask at.
     """
-    from infra.bootstrap import resolve_bootstrap_servers
-    from schemas.errors import BrokerError
+    from schemas.errors import SettingsError
 
-    servers = resolve_bootstrap_servers(found.broker_dir, configured=found.bootstrap_servers, environ={})
-    if servers is None:
-        raise BrokerError(
-            f"no Kafka: bootstrap_servers is not set and no broker runs in {found.broker_dir}; "
-            "set KAFKA_BOOTSTRAP_SERVERS, or run: barnabas broker start"
-        )
-    return servers
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise SettingsError(f"{question} Nobody can answer here; say --yes")
+    return typer.confirm(question, err=True)
 
 
 def print_json(fields: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from barnabas.commands import context
+from barnabas.commands.context import Json
+from barnabas.commands.demo_shown import ToPeople, ToProgram
 from barnabas.commands.up import Stopped, catch_signals
 
 if TYPE_CHECKING:
-    from barnabas.demo import Answer, Conversation, LoggedEvent
+    from barnabas.demo import Conversation, Exchange
     from barnabas.settings import Settings
 
 SESSION = "ada"
@@ -29,23 +30,26 @@ _PARTITIONS = 4
 
 def demo(
     model: Annotated[str, typer.Option(help="The model that answers; local is the built-in one.")] = "local",
+    *,
+    as_json: Json = False,
 ) -> None:
     """Hold a two-message conversation on a broker of its own, show the log, and stop everything again.
 
     Example: barnabas demo --model echo
     """
     began = time.monotonic()
+    told: ToPeople = ToProgram() if as_json else ToPeople()
     catch_signals()
     with tempfile.TemporaryDirectory(prefix="barnabas-demo-") as folder:
         try:
-            _run(_isolated(Path(folder), model))
+            _run(_isolated(Path(folder), model), told)
         except Stopped:
-            _say("\nstopped")
+            context.say("stopped")
             raise typer.Exit(130) from None
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
-    _say(f"\nAll stopped after {time.monotonic() - began:.1f} s. To go on: barnabas up")
+    told.stopped(time.monotonic() - began)
 
 
 def _isolated(folder: Path, model: str) -> Settings:
@@ -66,76 +70,44 @@ def _isolated(folder: Path, model: str) -> Settings:
     return context.settings()
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings, told: ToPeople) -> None:
     from barnabas.deployment import Deployment
 
     began = time.monotonic()
-    with Deployment(settings, say=_say) as deployment:
-        _title("1. Start")
+    with Deployment(settings, say=told.say) as deployment:
+        told.title("1. Start")
         deployment.start()
-        _say(f"Kafka on {deployment.bootstrap_servers}, six topics, one worker with the model {settings.model}: "
-             f"ready after {time.monotonic() - began:.1f} s")  # fmt: skip
-        _converse(settings, deployment.bootstrap_servers)
-        _title("5. Stop")
+        told.ready(settings, deployment.bootstrap_servers, time.monotonic() - began)
+        _converse(settings, deployment.bootstrap_servers, told)
+        told.title("5. Stop")
 
 
-def _converse(settings: Settings, servers: str) -> None:
+def _converse(settings: Settings, servers: str, told: ToPeople) -> None:
     from barnabas.demo import Conversation
 
-    conversation = Conversation(settings, servers, SESSION)
-    _title("2. Two messages, answered from Kafka token by token")
-    answers = [_exchange(conversation, text) for text in SAYS]
-    log = conversation.log()
-    _title("3. What the second prompt carried, rebuilt from the log")
-    _show_memory(conversation, log, answers)
-    _title("4. The session's partition of the event log")
-    _show_log(log)
+    with Conversation(settings, servers, SESSION) as conversation:
+        told.title("2. Two messages, answered from Kafka token by token")
+        exchanges = [_exchange(conversation, text, told) for text in SAYS]
+        told.title("3. What the second prompt carried, rebuilt from the log")
+        _show_memory(conversation, exchanges, told)
+        told.title("4. The session's partition of the event log")
+        for logged in conversation.log():
+            told.logged(logged)
 
 
-def _exchange(conversation: Conversation, text: str) -> Answer:
-    from schemas.errors import ProviderError
-
-    typer.secho(f"{SESSION}       {text}", bold=True)
-    _write("barnabas  ")
-    answer = conversation.say(text, _write)
-    if answer.outcome.kind != "completed" or answer.first_token_s is None:
-        raise ProviderError(f"the turn {answer.outcome.kind}: {answer.outcome.cause}: {answer.outcome.detail}")
-    _say(f"\n          (first token {answer.first_token_s * 1000:.0f} ms after the message was published, "
-         f"{answer.outcome.deltas} token records)\n")  # fmt: skip
-    return answer
+def _exchange(conversation: Conversation, text: str, told: ToPeople) -> Exchange:
+    told.asked(SESSION, text)
+    exchange = conversation.say(text, told.write)
+    told.answered(exchange)
+    return exchange
 
 
-def _show_memory(conversation: Conversation, log: list[LoggedEvent], answers: list[Answer]) -> None:
+def _show_memory(conversation: Conversation, exchanges: list[Exchange], told: ToPeople) -> None:
     from schemas.errors import BarnabasError
 
-    prompt = conversation.prompt_of_turn(2, log)
-    for message in prompt:
-        _say(f"{message.role:<10}{message.content.strip()}")
+    prompt = conversation.prompt_of_turn(2)
     carried = [message.content for message in prompt]
-    for wanted in (SAYS[0], answers[0].outcome.text):
+    for wanted in (SAYS[0], exchanges[0].answer.text):
         if wanted not in carried:
             raise BarnabasError(f"the second prompt lacks {wanted!r}")
-    counts = [answer.outcome.usage.prompt_tokens if answer.outcome.usage else 0 for answer in answers]
-    _say("\nThe first exchange is in the second prompt: folded out of the events before that turn, as in the table.")
-    if all(counts):
-        _say(f"The model itself counted {counts[0]} prompt tokens in the first call and {counts[1]} in the second.")
-
-
-def _show_log(log: list[LoggedEvent]) -> None:
-    from barnabas.commands.events import show
-
-    for record, event in log:
-        show(record, event)
-
-
-def _title(text: str) -> None:
-    typer.secho(f"\n{text}", fg=typer.colors.CYAN)
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def _say(text: str) -> None:
-    _write(text + "\n")
+    told.remembered(prompt, [exchange.answer.usage.prompt_tokens for exchange in exchanges])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from barnabas.commands import context
 from barnabas.commands.context import Json, SessionOption, TenantOption
+from barnabas.commands.progress import progress
 
 if TYPE_CHECKING:
     from state.audit import AuditReport, RebuildReport
@@ -32,31 +30,33 @@ def doctor(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare log, changelog, local tables and outcomes; exit code 1 where something differs.
+    """Compare log, changelog, local tables and outcomes; exit code 1 where something differs, 3 without an answer.
 
     Example: barnabas doctor --json
     """
     from confluent_kafka import KafkaException
 
-    from barnabas.commands.reading import codec_for
+    from barnabas.connection import connect
     from schemas.errors import BrokerError, SettingsError
     from state.audit import audit
     from state.audit import rebuild as write_back
     from topics.partitioner import session_key
 
+    context.failure_code = context.NOT_CHECKED
     settings = context.settings()
-    if partition is not None and partition >= settings.partitions:
-        raise SettingsError(f"--partition: {partition} is impossible; there are 0 to {settings.partitions - 1}")
-    servers, codec, names = context.bootstrap_servers(settings), codec_for(settings), settings.names
+    deployment = connect(settings)
+    if partition is not None and partition >= deployment.partitions:
+        raise SettingsError(f"--partition: {partition} is impossible; there are 0 to {deployment.partitions - 1}")
+    servers, codec, names = deployment.servers, deployment.codec, settings.names
     key = session_key(session, tenant).decode() if session is not None else None
     shared: dict[str, Any] = {"client_config": settings.kafka, "codec": codec, "session": key}
     try:
         if rebuild:
             numbers = None if partition is None else [partition]
-            with _progress("rebuilding", is_shown=not as_json) as report:
+            with progress("rebuilding", is_shown=not as_json) as report:
                 rebuilt = write_back(servers, names, partitions=numbers, on_progress=report, **shared)
             _show_rebuild(rebuilt, as_json=as_json)
-        with _progress("reading", is_shown=not as_json) as report:
+        with progress("reading", is_shown=not as_json) as report:
             found = audit(servers, names, data_dir=settings.data_dir, partition=partition, on_progress=report, **shared)
     except KafkaException as error:
         raise BrokerError(f"Kafka at {servers}: {error.args[0].str()}; is it running?") from error
@@ -99,17 +99,3 @@ def _show_rebuild(report: RebuildReport, *, as_json: bool) -> None:
     typer.echo(f"rebuilt: {report.sessions} sessions folded, {report.written} values written, {report.seconds:.1f} s")
     for reason, count in report.skipped.items():
         typer.echo(f"skipped: {count} ({reason})")
-
-
-@contextmanager
-def _progress(text: str, *, is_shown: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar on a terminal's stderr; hand out what moves it."""
-    if not is_shown or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=None)
-        yield lambda read, total: bar.update(task, completed=read, total=max(read, total))

@@ -3,44 +3,79 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from barnabas.commands import context
+from barnabas.connection import connect
+from barnabas.cursor import Cursor
+from barnabas.history.moment import clock
 from barnabas.reader import ReadRecord, Start, TopicReader
-from schemas.errors import DecodeError
+from schemas.errors import BarnabasError, CursorError, CursorExpiredError, DecodeError
 from schemas.serdes import Codec
-from topics.partitioner import partition_for, session_key
+from topics.partitioner import session_key
 
 if TYPE_CHECKING:
+    from barnabas.history.logged_event import LoggedEvent
     from barnabas.settings import Settings
 
 _LONGEST = 160
 
 
 def open_reader(
-    settings: Settings, topic: str, *, start: Start, session: str | None = None, tenant: str | None = None
+    settings: Settings,
+    topic: str,
+    *,
+    start: Start,
+    session: str | None = None,
+    tenant: str | None = None,
+    after: Cursor | None = None,
 ) -> TopicReader:
-    """Read all of a topic, or a session's partition of it.
+    """Read all of a topic, a session's partition of it, or what lies behind a cursor, in its partition.
 
     Raises:
+        CursorError: The cursor is of another partition, or its records are gone or not there yet.
         BrokerError: Kafka does not answer, or the topic does not exist.
         TopicMismatchError: The topic has another number of partitions.
     """
-    servers = context.bootstrap_servers(settings)
-    partitions = None
+    found = connect(settings)
+    partitions = range(found.partitions)
     if session is not None:
-        partitions = (partition_for(session_key(session, tenant), settings.partitions),)
-    return TopicReader(
-        servers,
+        own = found.partition_of(session_key(session, tenant))
+        partitions = range(own, own + 1)
+    if after is not None:
+        if after.partition not in partitions:
+            raise CursorError(f"--after {after}: it is of another partition; there, records are of {partitions[0]}")
+        partitions = range(after.partition, after.partition + 1)
+    reader = TopicReader(
+        found.servers,
         topic,
-        start=start,
+        start=start if after is None else {after.partition: after.next_offset},
         partitions=partitions,
-        expected_count=settings.partitions,
+        expected_count=found.partitions,
         client_config=settings.kafka,
     )
+    try:
+        if after is not None:
+            _check_kept(reader, after)
+    except BarnabasError:
+        reader.close()
+        raise
+    return reader
+
+
+def _check_kept(reader: TopicReader, after: Cursor) -> None:
+    earliest, end = reader.current_begins()[after.partition], reader.ends[after.partition]
+    if after.next_offset < earliest:
+        first = Cursor(after.partition, earliest - 1)
+        raise CursorExpiredError(
+            f"--after {after}: the next records are gone; the oldest follow {first}", earliest=str(first)
+        )
+    if after.next_offset > end:
+        raise CursorError(
+            f"--after {after}: {reader.topic} ends at offset {end}; it was made again since, or is another"
+        )
 
 
 def codec_for(settings: Settings) -> Codec:
@@ -55,12 +90,11 @@ def print_record(record: ReadRecord, decoded: msgspec.Struct) -> None:
     sys.stdout.flush()
 
 
-def print_line(record: ReadRecord, name: str, session: str | None, *details: tuple[str, Any]) -> None:
+def print_line(record: ReadRecord | LoggedEvent, name: str, session: str | None, *details: tuple[str, Any]) -> None:
     """Print a record as one line for people."""
-    clock = time.strftime("%H:%M:%S", time.localtime(record.timestamp_ms / 1000))
     place = f"{record.partition}@{record.offset}"
     fields = " ".join(f"{label}={_short(value)}" for label, value in details if value not in (None, ""))
-    sys.stdout.write(f"{clock}.{record.timestamp_ms % 1000:03d} {place:>9} {name:<15} {session or '-'} {fields}\n")
+    sys.stdout.write(f"{clock(record.timestamp_ms)} {place:>9} {name:<15} {session or '-'} {fields}\n")
     sys.stdout.flush()
 
 

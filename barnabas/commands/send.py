@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-import uuid
+import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from barnabas.commands import context
 from barnabas.commands.context import Json, TenantOption
+from barnabas.commands.printing import AnswerPrinter, print_token, silence_hint
 
 if TYPE_CHECKING:
-    from barnabas.publishing import Published
-    from barnabas.settings import Settings
-    from barnabas.stream_fold import Change
-    from schemas.commands import Command
-    from schemas.controls import Control
-    from schemas.serdes import Codec
+    from barnabas.client import Part
 
 MessageIdOption = Annotated[
     str | None, typer.Option(help="Idempotency key: a message sent twice is answered once; a new one unless given.")
@@ -35,42 +31,35 @@ def send(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the answer.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Send a message and print the answer's tokens as they come; exit code 1 where the turn fails.
+    """Send a message and print the answer's tokens as they come; exit code 1 where it has none.
 
     Example: barnabas send ada "What is an event log?"
     """
-    from barnabas.commands.reading import codec_for, open_reader
-    from barnabas.reader import Start
-    from barnabas.turn_reader import read_turn
-    from schemas.commands import UserMessage
-    from schemas.ids import turn_id_for
-    from topics.partitioner import session_key
+    from barnabas.client import SyncClient
+    from schemas.errors import MessageRejectedError, TurnCancelledError, TurnFailedError
 
-    settings = context.settings()
-    codec = codec_for(settings)
-    key = session_key(session, tenant)
-    known = message_id or uuid.uuid4().hex
-    # Before the message is there: no token can be missed.
-    reader = (
-        None
-        if no_wait
-        else open_reader(settings, settings.names.tokens, start=Start.END, session=session, tenant=tenant)
-    )
-    message = UserMessage(text=text, message_id=known, agent=agent, tenant=tenant)
-    place = _publish(settings, codec, settings.names.messages, key, message)
-    turn_id = turn_id_for(key.decode(), known)
-    if as_json:
-        ids = {"session_id": key.decode(), "message_id": known, "turn_id": turn_id}
-        context.print_json({"event": "published", **ids, **place._asdict()})
-    elif reader is None:
-        typer.echo(f"{known} ({place.topic}-{place.partition}@{place.offset})")
-    if reader is not None:
-        with reader:
-            show = _print_json if as_json else AnswerPrinter()
-            outcome = read_turn(reader, codec, key=key, turn_id=turn_id, timeout_s=timeout, show=show)
-        if outcome.kind == "failed":
-            context.say(f"failed: {outcome.cause}: {outcome.detail}")
-            raise typer.Exit(1)
+    with SyncClient(context.settings()) as client:
+        sent = client.send(session, text, message_id=message_id, agent=agent, tenant=tenant)
+        if as_json:
+            context.print_json({"event": "published", **dataclasses.asdict(sent), "cursor": str(sent.cursor)})
+        elif no_wait:
+            typer.echo(f"{sent.message_id} ({sent.topic}-{sent.partition}@{sent.offset})")
+        if no_wait:
+            return
+        write: Callable[[Part], None] = print_token if as_json else AnswerPrinter()
+        try:
+            with silence_hint() as heard:
+
+                def show(part: Part) -> None:
+                    heard()
+                    write(part)
+
+                client.answer(sent, timeout=timeout, on_token=show)
+        except TurnCancelledError:  # which is shown
+            raise typer.Exit(1) from None
+        except (TurnFailedError, MessageRejectedError) as error:
+            context.say(f"failed: {error}")
+            raise typer.Exit(1) from None
 
 
 def cancel(
@@ -85,63 +74,11 @@ def cancel(
 
     Example: barnabas cancel ada 0f3c9a
     """
-    from barnabas.commands.reading import codec_for
-    from schemas.controls import CancelTurn
-    from topics.partitioner import session_key
+    from barnabas.client import SyncClient
 
-    settings = context.settings()
-    order = CancelTurn(message_id=message_id, reason=reason)
-    place = _publish(settings, codec_for(settings), settings.names.control, session_key(session, tenant), order)
+    with SyncClient(context.settings()) as client:
+        client.cancel(session, message_id=message_id, tenant=tenant, reason=reason)
     if as_json:
-        context.print_json({"event": "published", "message_id": message_id, **place._asdict()})
+        context.print_json({"event": "published", "message_id": message_id})
     else:
-        typer.echo(f"asked for ({place.topic}-{place.partition}@{place.offset})")
-
-
-class AnswerPrinter:
-    """Writes an answer's text as it comes."""
-
-    def __init__(self) -> None:
-        self._is_written = False
-
-    def __call__(self, change: Change) -> None:
-        """Write what changed."""
-        from barnabas.stream_fold import ChangeKind
-
-        if change.kind is ChangeKind.TEXT:
-            self._write(change.text)
-        elif change.kind is ChangeKind.RESET and self._is_written:
-            self._write("\n[a worker was lost; the answer begins again]\n")
-            self._is_written = False
-        elif change.kind is ChangeKind.ENDED:
-            if change.is_repaired and self._is_written:
-                self._write("\n[some tokens were missed; the whole answer]\n")
-            if change.is_repaired:
-                self._write(change.text)
-            if change.token.kind == "cancelled":
-                self._write(" [cancelled]")
-            if self._is_written:
-                self._write("\n")
-
-    def _write(self, text: str) -> None:
-        self._is_written = True
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-
-def _print_json(change: Change) -> None:
-    from barnabas.stream_fold import ChangeKind
-    from schemas.serdes import Codec
-
-    if change.kind is not ChangeKind.RESET:  # the record that follows says so itself
-        sys.stdout.write(Codec.to_json(change.token).decode() + "\n")
-        sys.stdout.flush()
-
-
-def _publish(settings: Settings, codec: Codec, topic: str, key: bytes, record: Command | Control) -> Published:
-    from barnabas.publishing import MessagePublisher
-
-    publisher = MessagePublisher(
-        context.bootstrap_servers(settings), codec, partitions=settings.partitions, client_config=settings.kafka
-    )
-    return publisher.publish(topic, key, record)
+        typer.echo("asked for")

@@ -15,14 +15,21 @@ def tail(
     tenant: TenantOption = None,
     *,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="With the oldest record kept.")] = False,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="CURSOR", help="Behind this cursor, such as send --json prints; its partition."),
+    ] = None,
     no_follow: Annotated[bool, typer.Option("--no-follow", help="End where the topic ends now.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print token records, each attempt's, as they come.
 
-    Example: barnabas tail --session ada --json
+    Example: barnabas tail --session ada --after 3:1200:17
     """
+    if after is not None and from_beginning:
+        raise typer.BadParameter("say either --after or --from-beginning")
     from barnabas.commands.reading import codec_for, open_reader, print_line, print_record, print_undecodable
+    from barnabas.cursor import Cursor
     from barnabas.reader import Start
     from schemas.errors import DecodeError
     from topics.partitioner import session_key
@@ -32,7 +39,8 @@ def tail(
     start = Start.BEGINNING if from_beginning else Start.END
     wanted = session_key(session, tenant) if session is not None else None
     topic = settings.names.tokens
-    with open_reader(settings, topic, start=start, session=session, tenant=tenant) as reader:
+    place = Cursor.parse(after) if after is not None else None
+    with open_reader(settings, topic, start=start, session=session, tenant=tenant, after=place) as reader:
         for record in reader.until_end() if no_follow else reader.forever():
             if wanted is not None and record.key != wanted:
                 continue

@@ -64,11 +64,12 @@ def catch_signals() -> None:
 
 def _announce(deployment: Deployment, data_dir: str, *, as_json: bool) -> None:
     if as_json:
-        fields = {"bootstrap_servers": deployment.bootstrap_servers, "gateway": None, "metrics": None}
+        fields = {"bootstrap_servers": deployment.bootstrap_servers, "gateway": None, "metrics": deployment.metrics}
         context.print_json({"event": "ready", **fields, "data_dir": data_dir, "pids": deployment.pids})
         return
     sys.stdout.write(
         f"Barnabas is up.\n  Kafka    {deployment.bootstrap_servers}\n  data     {data_dir}\n"
+        f"  metrics  {' '.join(deployment.metrics) or 'off'}\n"
         f'  try      KAFKA_BOOTSTRAP_SERVERS={deployment.bootstrap_servers} barnabas send ada "Hello"\n'
         "Ctrl-C stops it.\n"
     )

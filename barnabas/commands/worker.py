@@ -24,6 +24,10 @@ _TRY_S = 10.0
 
 def worker(
     name: Annotated[str, typer.Option(help="Its name and data folder; else the first free worker-N.")] = "",
+    monitoring_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Over monitoring.port; 0 is a free one."),
+    ] = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -32,17 +36,19 @@ def worker(
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 BARNABAS_MODEL=echo barnabas worker --json
     """
     settings = context.settings()
-    from barnabas.composition import build_agents, worker_options
+    from barnabas.composition import build_agents, build_tracing, worker_options
     from barnabas.logs import configure_logging
 
-    configure_logging(settings.log_level, debug=context.debug)
+    configure_logging(settings.log_level, debug=context.debug, form=settings.log_format)
     signal.signal(signal.SIGTERM, _exit)
     agents = build_agents(settings)
     servers = context.bootstrap_servers(settings)
     _ensure_topics(settings, servers)
+    from barnabas.metrics import REGISTRY
+    from streams.monitoring.hard_exit import HardExit
     from streams.worker import Worker
 
-    options = worker_options(settings, servers, name=name)
+    options = worker_options(settings, servers, name=name, monitoring_port=monitoring_port)
 
     def ready(running: Worker) -> None:
         if as_json:
@@ -53,13 +59,19 @@ def worker(
                     "pid": os.getpid(),
                     "data_dir": str(settings.data_dir),
                     "bootstrap_servers": servers,
+                    "metrics": running.monitor.metrics_url,
                 }
             )
         else:
             context.say(f"worker {running.name} is ready: {servers}, topics {settings.prefix}.*, Ctrl-C ends it")
 
     async def run() -> int:
-        return await Worker(options, agents, on_ready=ready).run()
+        try:
+            running = Worker(options, agents, on_ready=ready, collectors=[REGISTRY])
+            running.tracing = build_tracing(settings, worker=running.name)
+            return await running.run()
+        finally:  # asyncio and the interpreter wait for every task and thread
+            HardExit().within(settings.watchdog.end_s, "the process did not end")
 
     sys.exit(_run(run))
 

@@ -13,6 +13,7 @@ from infra.broker import Broker
 from infra.broker_state import BrokerState
 from infra.ports import free_port
 from infra.process import ProcessId
+from tests.support.endpoint import Endpoint
 from tests.support.processes import BarnabasProcess, run_barnabas, start_worker
 
 _GONE_S = 40.0
@@ -76,6 +77,8 @@ def test_up_starts_everything_answers_and_stops_in_order(tmp_path: Path) -> None
     with start_up(tmp_path) as up:
         ready = up.wait_ready()
         assert {"bootstrap_servers", "gateway", "metrics", "data_dir", "pids"} < ready.keys()
+        (metrics,) = ready["metrics"]
+        assert Endpoint(metrics.removesuffix("/metrics")).value("barnabas_partitions", phase="open") == 2
         processes = [ProcessId.of(pid) for pid in (ready["pids"]["broker"], *ready["pids"]["workers"])]
         env = {"BARNABAS_DATA_DIR": str(tmp_path), "BARNABAS_PARTITIONS": "2"}
         answer = run_barnabas("send", "ada", "hello there", env=env, cwd=tmp_path)
@@ -86,8 +89,10 @@ def test_up_starts_everything_answers_and_stops_in_order(tmp_path: Path) -> None
 
 def test_up_killed_takes_everything_with_it(tmp_path: Path) -> None:
     """Nothing is left behind by a SIGKILL."""
-    with start_up(tmp_path, "--workers", "2") as up:
+    port = free_port()
+    with start_up(tmp_path, "--workers", "2", BARNABAS_MONITORING__PORT=str(port)) as up:
         ready = up.wait_ready()
+        assert ready["metrics"] == [f"http://127.0.0.1:{number}/metrics" for number in (port, port + 1)]
         processes = [ProcessId.of(pid) for pid in (ready["pids"]["broker"], *ready["pids"]["workers"])]
         assert len(processes) == 3
         up.kill()

@@ -1,13 +1,16 @@
 """A real worker process, and the commands that talk to it."""
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from barnabas.cli import main
 from barnabas.reader import Start, TopicReader
 from barnabas.stream_fold import TurnFold
 from schemas.errors import BrokerError
@@ -47,6 +50,11 @@ class Deployment:
         code, out, err = self.run(*arguments, "--json")
         assert code == 0, err
         return [json.loads(line) for line in out.splitlines()]
+
+
+def bare_env(kafka: str, names: TopicNames) -> dict[str, str]:
+    """Return the environment of a deployment without a worker."""
+    return {"KAFKA_BOOTSTRAP_SERVERS": kafka, "BARNABAS_PREFIX": names.prefix, "BARNABAS_PARTITIONS": "2"}
 
 
 @pytest.fixture(scope="module")
@@ -206,11 +214,89 @@ def test_wrong_partition_count_is_refused_in_one_line(deployment: Deployment) ->
         assert "partitions" in done.stderr
 
 
+def test_partition_count_is_found_where_it_is_not_set(deployment: Deployment) -> None:
+    """As send and replay find it: only what makes topics has to be told."""
+    env = {name: value for name, value in deployment.env.items() if name != "BARNABAS_PARTITIONS"}
+    assert run_barnabas("send", "counted", "hello", env=env, cwd=deployment.folder).returncode == 0
+    for command in ("tail --no-follow", "events --session counted", "doctor --partition 3", "dead-letters list"):
+        done = run_barnabas(*command.split(), "--json", env=env, cwd=deployment.folder)
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert done.stdout or command.startswith(("tail", "dead-letters"))
+
+
+def test_partition_that_is_not_there_is_refused_by_doctor(deployment: Deployment) -> None:
+    """By the number the topics have, with the exit code of what could not be checked."""
+    code, _, err = deployment.run("doctor", "--partition", str(PARTITIONS))
+    assert (code, err.count("\n")) == (3, 1)
+    assert f"there are 0 to {PARTITIONS - 1}" in err
+
+
+def test_tail_after_a_cursor_goes_on_behind_it(deployment: Deployment) -> None:
+    """The one that send printed: nothing is missed; one of another partition, or of what is not there, is refused."""
+    published, *tokens = deployment.lines("send", "resumed", "hello there")
+    cursor, partition = str(published["cursor"]), published["partition"]
+    found = deployment.lines("tail", "--session", "resumed", "--after", cursor, "--no-follow")
+    assert [token["event_id"] for token in found if "event_id" in token] == [
+        token["event_id"] for token in tokens if "event_id" in token
+    ]
+    assert [token["kind"] for token in found] == [token["kind"] for token in tokens]
+    last = f"{partition}:{found[-1]['offset']}:0"
+    assert not deployment.lines("tail", "--session", "resumed", "--after", last, "--no-follow")
+    for wrong in (f"{(int(str(partition)) + 1) % PARTITIONS}:0:0", f"{partition}:900000:0"):
+        code, _, err = deployment.run("tail", "--session", "resumed", "--after", wrong, "--no-follow")
+        assert (code, err.count("\n")) == (1, 1)
+        assert wrong in err
+
+
+def test_tail_after_a_cursor_whose_records_are_gone_says_where_to_begin(kafka: str, topic_names: TopicNames) -> None:
+    """Instead of leaving them out without a word."""
+    run_barnabas("topics", env=(env := bare_env(kafka, topic_names)))
+    place = TopicPartition(topic_names.tokens, 0, 2)
+    producer = Producer({"bootstrap.servers": kafka})
+    for _ in range(3):
+        producer.produce(topic_names.tokens, b"{}", partition=0)
+    assert producer.flush(20) == 0
+    admin = AdminClient({"bootstrap.servers": kafka})
+    for deleted in admin.delete_records([place]).values():
+        deleted.result(20)
+    done = run_barnabas("tail", "--after", "0:0:0", "--no-follow", "--json", env=env)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["code"] == "cursor_expired"
+    assert "0:1:-1" in done.stderr
+    assert len(run_barnabas("tail", "--after", "0:1:-1", "--no-follow", "--json", env=env).stdout.splitlines()) == 1
+
+
+def test_send_without_a_worker_says_so_and_where_to_go_on(
+    kafka: str, topic_names: TopicNames, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Soon, not at the time-out; and that one names the cursor."""
+    monkeypatch.setattr("barnabas.commands.printing.HINT_S", 0.2)
+    for name, value in bare_env(kafka, topic_names).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        main(["topics"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["send", "ada", "anybody there?", "--timeout", "2"])
+    hint, error = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 1
+    assert hint == "nobody answers yet; is a worker running?"
+    assert re.search(r"go on from cursor \d+:-1:-1$", error)
+
+
+def test_transcript_speaks_json(deployment: Deployment) -> None:
+    """As every other reading command does; --format json is the same."""
+    deployment.run("send", "told", "hello there")
+    code, out, _ = deployment.run("transcript", "told", "--json")
+    assert (code, out) == deployment.run("transcript", "told", "--format", "json")[:2]
+    assert "hello there" in json.dumps(json.loads(out))
+
+
 def test_unknown_topic_is_refused_in_one_line(deployment: Deployment) -> None:
     """A prefix that nobody uses."""
     done = run_barnabas("tail", env={**deployment.env, "BARNABAS_PREFIX": "nobody"}, cwd=deployment.folder)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "there is no topic nobody.tokens" in done.stderr
+    assert "there is no topic nobody." in done.stderr
 
 
 def test_worker_with_a_name_in_use_is_refused(deployment: Deployment) -> None:

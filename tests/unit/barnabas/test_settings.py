@@ -104,16 +104,23 @@ def test_load_config_variable_names_the_file(configure: Configure, tmp_path: Pat
         ("prefx: x\n", r"^prefx: unknown setting; did you mean prefix\? \(.*barnabas\.yaml:1\)$"),
         ("prefix: a b\n", r"^prefix: 'a b' cannot begin a topic name.*:1\)$"),
         ("model: echo\npartitions: 0\n", r"^partitions: .*barnabas\.yaml:2\)$"),
-        ("limits:\n  max_turns: 0\n", r"^limits: max_turns: 0 is impossible.*barnabas\.yaml:1\)$"),
+        ("limits:\n  max_turns: 0\n", r"^limits\.max_turns: 0 is impossible.*barnabas\.yaml:2\)$"),
+        ("monitoring:\n  port: -1\n", r"^monitoring\.port: -1 is impossible.*barnabas\.yaml:2\)$"),
+        ("agents:\n  poet:\n    timeouts:\n      total_s: 0\n", r"^agents\.poet\.timeouts\.total_s: 0.*yaml:4\)$"),
         ("limits:\n  max_turn: 3\n", r"^limits\.max_turn: unknown setting.*barnabas\.yaml:2\)$"),
-        ("limits: {low_water: 9, high_water: 9}\n", r"limits\.low_water"),
-        ("consumer: {heartbeat_interval_s: 5}\n", r"consumer\.heartbeat_interval_s"),
+        ("limits:\n  high_water: 9\n  low_water: 9\n", r"^limits\.low_water: .*barnabas\.yaml:3\)$"),
+        ("limits:\n  high_water: 9\n", r"^limits\.low_water: it has to be less than .*barnabas\.yaml:2\)$"),
+        ("consumer: {heartbeat_interval_s: 5}\n", r"^consumer\.heartbeat_interval_s: .*barnabas\.yaml:1\)$"),
+        ("prefix: a\nkafka:\n  foo.bar: 1\n", r"^kafka\.foo\.bar: No such configuration property.*barnabas\.yaml:3\)$"),
+        ("kafka: {socket.timeout.ms: soon}\n", r"^kafka\.socket\.timeout\.ms: Invalid value .*barnabas\.yaml:1\)$"),
+        ("prefix: a\nmodel: echo\nprefix: b\n", r"^prefix: set twice, in line 1 as well \(.*barnabas\.yaml:3\)$"),
+        ("agents:\n  a: {}\n  a: {}\n", r"^agents\.a: set twice, in line 2 as well \(.*barnabas\.yaml:3\)$"),
         ("agents:\n  poet:\n    modl: echo\n", r"^agents\.poet\.modl: unknown setting.*barnabas\.yaml:3\)$"),
         ("agents:\n  poet:\n    temperature: -1\n", r"^agents\.poet\.temperature: .*barnabas\.yaml:3\)$"),
         ("agents: {a b: {}}\n", r"agents\.a b"),
-        ("agents: {}\n", r"agents: none is declared"),
-        ("agents: {a: {}, b: {}}\n", r"default_agent: name one of the declared agents: a, b"),
-        ("agents: {a: {}}\ndefault_agent: c\n", r"default_agent: 'c' is not declared; declared are a"),
+        ("agents: {}\n", r"^agents: none is declared.*barnabas\.yaml:1\)$"),
+        ("agents: {a: {}, b: {}}\n", r"^default_agent: name one of the declared agents: a, b \(.*yaml:1\)$"),
+        ("agents: {a: {}}\ndefault_agent: c\n", r"^default_agent: 'c' is not declared; .*barnabas\.yaml:2\)$"),
         ("bootstrap_servers: nowhere\n", r"^bootstrap_servers: "),
         ("log_level: loud\n", r"^log_level: "),
         ("a: [\n", r"barnabas\.yaml:2: no YAML"),
@@ -132,6 +139,9 @@ def test_load_wrong_file_is_refused_with_field_file_and_line(configure: Configur
         ("BARNABAS_PARTITION", "3", r"^BARNABAS_PARTITION: unknown setting.*did you mean BARNABAS_PARTITIONS\?"),
         ("BARNABAS_PARTITIONS", "many", r"^partitions: .*\(BARNABAS_PARTITIONS\)$"),
         ("BARNABAS_LIMITS__MAX_TURNS", "x", r"^limits\.max_turns: .*\(BARNABAS_LIMITS__MAX_TURNS\)$"),
+        ("BARNABAS_LIMITS__MAX_TURNS", "0", r"^limits\.max_turns: 0 is .*\(BARNABAS_LIMITS__MAX_TURNS\)$"),
+        ("BARNABAS_LIMITS__HIGH_WATER", "9", r"^limits\.low_water: .*\(BARNABAS_LIMITS__HIGH_WATER\)$"),
+        ("BARNABAS_KAFKA", '{"foo.bar": 1}', r"^kafka\.foo\.bar: No such .*\(BARNABAS_KAFKA\)$"),
         ("BARNABAS_AGENTS", "x", r"^agents: BARNABAS_AGENTS holds no JSON"),
         ("KAFKA_BOOTSTRAP_SERVERS", "nowhere", r"^bootstrap_servers: .*\(KAFKA_BOOTSTRAP_SERVERS\)$"),
     ],
@@ -140,6 +150,13 @@ def test_load_wrong_variable_is_refused_by_name(configure: Configure, name: str,
     """The operator sees which variable to put right."""
     with pytest.raises(SettingsError, match=expected):
         configure(**{name: value})
+
+
+def test_load_merged_mappings_are_not_set_twice(configure: Configure) -> None:
+    """YAML's merge key: what a mapping says itself is over what it takes from others, however many those are."""
+    text = "agents:\n  a: &a {max_steps: 2}\n  b: &b {max_tokens: 3}\n  c:\n    <<: *a\n    <<: *b\n    max_steps: 4\n"
+    declared = configure(text + "default_agent: c\n").agents["c"]
+    assert (declared.max_steps, declared.max_tokens) == (4, 3)
 
 
 def test_settings_cannot_be_changed(configure: Configure) -> None:
@@ -167,8 +184,9 @@ def test_build_agents_declared_ones_get_their_settings(configure: Configure) -> 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("model: eco\n", r"^model: unknown model 'eco'"),
-        ("agents: {poet: {model: eco}}\n", r"^agents\.poet\.model: unknown model 'eco'"),
+        ("model: eco\n", r"^model: unknown model 'eco'.*barnabas\.yaml:1\)$"),
+        ("agents:\n  poet:\n    model: eco\n", r"^agents\.poet\.model: unknown model 'eco'.*barnabas\.yaml:3\)$"),
+        ("agents:\n  poet:\n    model: echo\n    tools: [a:b]\n", r"^agents\.poet\.tools: .*barnabas\.yaml:4\)$"),
         ("model: 'anthropic:x'\n", r"ANTHROPIC_API_KEY"),
     ],
 )
@@ -199,5 +217,5 @@ def test_worker_options_carry_every_setting(configure: Configure, tmp_path: Path
 
 def test_worker_options_secured_kafka_is_refused_by_name(configure: Configure) -> None:
     """The consumer group would connect in plain text, and wait for ever."""
-    with pytest.raises(SettingsError, match=r"^kafka\.security\.protocol: "):
+    with pytest.raises(SettingsError, match=r"^kafka\.security\.protocol: .*barnabas\.yaml:1\)$"):
         worker_options(configure("kafka: {security.protocol: SSL}\n"), "a:1")

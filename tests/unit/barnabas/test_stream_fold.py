@@ -55,8 +55,6 @@ def shown(changes: Sequence[Change]) -> str:
             text = ""
         elif change.kind is ChangeKind.TEXT:
             text += change.text
-        elif change.kind is ChangeKind.ENDED and change.is_repaired:
-            text = change.text
     return text
 
 
@@ -123,6 +121,71 @@ def test_apply_missed_delta_is_repaired_by_the_terminal_record() -> None:
     assert turn.text == shown(changes) == "abc"
 
 
+def test_apply_missed_tail_is_appended_and_nothing_is_shown_twice() -> None:
+    """The common loss: what was shown is the beginning of the answer."""
+    records = attempt_of(["a", "b", "c"], (5, 0), first=True, ends=True)
+    _, changes = fold([*records[:2], records[-1]])
+    assert [(change.kind.name, change.text) for change in changes[2:]] == [("TEXT", "bc"), ("ENDED", "")]
+
+
+def test_apply_resumed_in_the_middle_gives_exactly_the_rest() -> None:
+    """What was read before the resume is neither missed nor shown again."""
+    records = attempt_of(["a", "b", "c"], (5, 0), first=True, ends=True)
+    for read in range(len(records)):
+        turn = TurnFold(is_resumed=True)
+        changes = [change for record in records[read:] for change in turn.apply(record)]
+        assert "abc"[max(0, read - 1) :] == shown(changes)
+        assert not any(change.kind is ChangeKind.RESET for change in changes)
+        assert turn.text == "abc"
+        assert turn.is_complete
+
+
+def test_apply_resumed_and_superseded_forgets_what_was_read_before() -> None:
+    """The reader has shown a piece of an attempt that does not count."""
+    turn = TurnFold(is_resumed=True)
+    changes = [
+        change for record in attempt_of(["new"], (9, 0), first=False, ends=True) for change in turn.apply(record)
+    ]
+    assert [change.kind.name for change in changes] == ["RESET", "TEXT", "ENDED"]
+
+
+def test_apply_resumed_with_a_gap_behind_it_begins_again() -> None:
+    """What is shown is not known here: the whole answer replaces it."""
+    records = attempt_of(["a", "b", "c", "d"], (5, 0), first=True, ends=True)
+    turn = TurnFold(is_resumed=True)
+    changes = [change for record in (records[2], *records[4:]) for change in turn.apply(record)]
+    assert [change.kind.name for change in changes] == ["TEXT", "TEXT", "RESET", "TEXT", "ENDED"]
+    assert shown(changes) == "abcd"
+
+
+def test_stream_fold_resumed_drops_records_of_an_epoch_below_its_cursor() -> None:
+    """A zombie wrote behind the place where the reader had left."""
+    stream = StreamFold(epoch=9, is_resumed=True)
+    assert stream.apply(token(TokenKind.DELTA, 4, attempt=(5, 0), text="zombie")) == ()
+    (change,) = stream.apply(token(TokenKind.DELTA, 2, attempt=(9, 0), text="b"))
+    assert change.text == "b"
+
+
+def test_stream_fold_resumed_later_turn_without_its_first_records_is_repaired() -> None:
+    """Only the first turn can have been read before the resume; of another one they were missed."""
+    stream = StreamFold(epoch=5, is_resumed=True)
+    stream.apply(token(TokenKind.COMPLETED, 3, text="xy", deltas=2, turn_id="t0"))
+    records = attempt_of(["a", "b", "c"], (5, 0), first=True, ends=True)
+    changes = [change for record in records[2:] for change in stream.apply(record)]
+    assert shown(changes) == "abc"
+    assert changes[-1].is_repaired
+
+
+def test_apply_partly_read_turn_is_shown_anew_at_its_end() -> None:
+    """What the reader has on its screen is not known here, not even where the text seen begins the answer."""
+    records = attempt_of(["a", "a", "a"], (5, 0), first=True, ends=True)
+    for read in range(2, len(records)):
+        turn = TurnFold(is_resumed=True, is_partial=True)
+        changes = [change for record in records[read:] for change in turn.apply(record)]
+        assert [change.kind.name for change in changes[-3:]] == ["RESET", "TEXT", "ENDED"]
+        assert shown(changes) == "aaa"
+
+
 def test_apply_terminal_without_text_tells_whether_all_was_seen() -> None:
     """A repeated answer may have left the memory."""
     records = attempt_of(["a", "b"], (5, 0), first=True, ends=False)
@@ -149,7 +212,7 @@ def test_stream_fold_turns_and_sessions_are_apart() -> None:
             changes = stream.apply(
                 Token(**{name: getattr(record, name) for name in record.__struct_fields__} | {"session_id": session})
             )
-        assert changes[-1].text == session
+        assert changes[-1].token.text == session
     assert stream.apply(token(TokenKind.COMPLETED, 2, text="ada", deltas=1)) == ()
 
 
@@ -204,3 +267,25 @@ def test_apply_any_losses_are_repaired_at_the_end(case: tuple[list[Token], str],
     seen = [record for record, keep in zip(log, kept, strict=True) if keep or record.kind is TokenKind.COMPLETED]
     turn, changes = fold(seen)
     assert turn.text == shown(changes) == expected
+
+
+def test_apply_answer_of_a_retried_dead_letter_supersedes_its_failed_token() -> None:
+    """``failed`` of attempt (-1, 0) says that a message was put aside; its retry is answered, and that is the end."""
+    put_aside = token(TokenKind.FAILED, 0, attempt=(-1, 0), deltas=0)
+    answer = attempt_of(["Hel", "lo"], (5, 0), first=True, ends=True)
+    turn, changes = fold(
+        [put_aside, put_aside, *answer, put_aside, *attempt_of(["no"], (9, 0), first=False, ends=True)]
+    )
+    kinds = [change.kind.name for change in changes]
+    assert kinds == ["ENDED", "RESET", "STARTED", "TEXT", "TEXT", "ENDED"]
+    assert turn.text == shown(changes) == "Hello"
+
+    many = StreamFold()
+    assert [change for record in [put_aside, put_aside, *answer, put_aside] for change in many.apply(record)] == changes
+
+
+def test_apply_failed_turn_is_not_taken_up_again() -> None:
+    """Only a dead letter's end is no decision."""
+    failed = token(TokenKind.FAILED, 0, attempt=(5, 0), deltas=0)
+    _, changes = fold([failed, *attempt_of(["x"], (9, 0), first=False, ends=True)])
+    assert [change.kind.name for change in changes] == ["ENDED"]
