@@ -7,7 +7,7 @@ design are written here a second time, in a few lines, with no bound on what the
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from schemas.events import (
     LogEvent,
     MemoryCompacted,
     PartitionOpened,
+    SessionEvent,
     StepCompleted,
     ToolCalled,
     ToolReturned,
@@ -28,6 +29,7 @@ from schemas.ids import turn_id_for
 from schemas.serdes import Codec
 from schemas.tokens import TERMINAL_KINDS, Token, TokenKind
 from streams.providers.scripted import ScriptedCall
+from tests.support.effects import IDEMPOTENT, Effect
 from tests.support.topic_reader import Read
 
 _NEED_START = (StepCompleted, ToolCalled, ToolReturned, TurnCompleted)
@@ -66,20 +68,30 @@ class LogFold:
 
     def __init__(self) -> None:
         self.epochs: dict[int, int] = {}
+        #: Who opened each partition last.
+        self.owners: dict[int, str] = {}
         self.outcomes: dict[str, Accepted] = {}
         self.starts: dict[str, list[Attempt]] = defaultdict(list)
         #: Offset of each session's last event that counts; a compaction may be without effect and is left out.
         self.last_offset: dict[str, int] = {}
         self.rejected: Counter[str] = Counter()
         self.openings: Counter[int] = Counter()
+        #: Finished model calls that asked for tools, by turn.
+        self.steps: Counter[str] = Counter()
+        #: ``(turn_id, call_id)`` of the calls of tools that count.
+        self.tool_calls: set[tuple[str, str]] = set()
+        #: Who opened each partition last.
+        self.owners: dict[int, str] = {}
         self._seen: set[str] = set()
 
-    def feed(self, partition: int, offset: int, event: LogEvent) -> None:
-        """Fold one record, in log order of its partition."""
+    def feed(self, partition: int, offset: int, event: LogEvent) -> bool:
+        """Fold one record, in log order of its partition; True where it is a session's event that counts."""
         if isinstance(event, PartitionOpened):
             self.epochs[partition] = offset
             self.openings[partition] += 1
-            return
+            self.owners[partition] = event.owner
+            return False
+            return None
         turn_id = event.turn_id
         if event.attempt.epoch != self.epochs.get(partition, -1):
             self.rejected["1: another epoch"] += 1
@@ -91,12 +103,17 @@ class LogFold:
             self.rejected["4: no start"] += 1
         else:
             self._seen.add(event.event_id)
+            self.steps[turn_id] += isinstance(event, StepCompleted)
+            if isinstance(event, ToolCalled):
+                self.tool_calls.add((turn_id, event.call.call_id))
             if isinstance(event, TurnStarted):
                 self.starts[turn_id].append(event.attempt)
             elif hasattr(event, "decided_upto"):
                 self.outcomes[turn_id] = Accepted(event, partition, offset)
             if not isinstance(event, MemoryCompacted):
                 self.last_offset[event.session_id] = offset
+            return True
+        return False
 
 
 @dataclass(slots=True)
@@ -116,6 +133,8 @@ class Answer:
         if token.attempt < self.attempt:
             return
         if token.attempt > self.attempt:
+            if self.terminal is not None and self.terminal.attempt.epoch < 0:
+                self.terminal = None  # a dead letter's, whose message was retried
             if self.terminal is not None:
                 self.faults.append(f"attempt {token.attempt} begins behind the terminal token of {self.attempt}")
             if token.index and token.kind not in TERMINAL_KINDS:
@@ -162,8 +181,17 @@ class Report:
         )
 
 
-def fold_log(records: Iterable[Read], topic: str, log: LogFold | None = None) -> LogFold:
-    """Fold the records of ``events``; what is no event of this version is counted."""
+def fold_log(
+    records: Iterable[Read],
+    topic: str,
+    log: LogFold | None = None,
+    *,
+    on_accepted: Callable[[int, SessionEvent], None] = lambda _offset, _event: None,
+) -> LogFold:
+    """Fold the records of ``events``; what is no event of this version is counted.
+
+    ``on_accepted(offset, event)`` hears of the sessions' events that count, in the order of the records.
+    """
     codec, log = Codec(), log or LogFold()
     for record in records:
         try:
@@ -171,7 +199,8 @@ def fold_log(records: Iterable[Read], topic: str, log: LogFold | None = None) ->
         except (DecodeError, UnknownEventError):
             log.rejected["unreadable"] += 1
             continue
-        log.feed(record.partition, record.offset, event)
+        if log.feed(record.partition, record.offset, event) and not isinstance(event, PartitionOpened):
+            on_accepted(record.offset, event)
     return log
 
 
@@ -190,7 +219,9 @@ def check_run(
     events: Iterable[Read],
     tokens: Iterable[Read],
     calls: Iterable[ScriptedCall] = (),
+    effects: Iterable[Effect] = (),
     killed: Mapping[int, float] | None = None,
+    outages: Sequence[tuple[float, float]] = (),
     events_topic: str = "events",
     tokens_topic: str = "tokens",
 ) -> Report:
@@ -201,7 +232,10 @@ def check_run(
         events: All of the ``events`` topic.
         tokens: All of ``tokens``.
         calls: The model calls that were made.
+        effects: The runs of tools.
         killed: Unix time at which processes were killed, by pid: their last calls may have left no trace.
+        outages: From when to when (Unix time) there was no broker: what a worker whose lease ended meanwhile had
+            said of its calls is dropped, and they are made again.
         events_topic: Its name, for errors.
         tokens_topic: Its name, for errors.
     """
@@ -213,8 +247,9 @@ def check_run(
     report.messages = len({message.turn_id for message in messages})
     _check_outcomes(report, messages, log)
     _check_order(report, messages, log)
-    _check_tokens(report, log, answers)
-    _check_calls(report, log, answers, calls, killed or {})
+    check_tokens(report, log, answers)
+    _check_calls(report, log, answers, calls, killed=killed or {}, outages=outages)
+    _check_effects(report, log, effects)
     return report
 
 
@@ -245,7 +280,8 @@ def _check_order(report: Report, messages: list[Published], log: LogFold) -> Non
         by_session[accepted.event.session_id] = max(source, by_session.get(accepted.event.session_id, -1))
 
 
-def _check_tokens(report: Report, log: LogFold, answers: Mapping[str, Answer]) -> None:  # noqa: C901 -- a list
+def check_tokens(report: Report, log: LogFold, answers: Mapping[str, Answer]) -> None:  # noqa: C901 -- a list
+    """Each reader holds what the log accepted, of one attempt."""
     for turn_id, answer in answers.items():
         for fault in answer.faults:
             report.fault(f"tokens of {turn_id}: {fault}")
@@ -277,9 +313,11 @@ def _check_calls(
     log: LogFold,
     answers: Mapping[str, Answer],
     calls: Iterable[ScriptedCall],
+    *,
     killed: Mapping[int, float],
+    outages: Sequence[tuple[float, float]],
 ) -> None:
-    """One model call a message, and one more for each attempt that was cut off."""
+    """One model call a message and step, and one more for each attempt that was cut off."""
     by_turn: dict[str, list[ScriptedCall]] = defaultdict(list)
     for call in calls:
         by_turn[call.turn_id or ""].append(call)
@@ -289,11 +327,26 @@ def _check_calls(
         report.cut_off += cut_off > 0
         report.repeated_calls += len(made) - 1
         untraced = sum(
-            call.pid in killed and killed[call.pid] - _LAST_MOMENT_S < call.time <= killed[call.pid]
+            (call.pid in killed and killed[call.pid] - _LAST_MOMENT_S < call.time <= killed[call.pid])
+            or any(began - _LAST_MOMENT_S < call.time <= ended for began, ended in outages)
             for call in made[:-1]
         )
-        if len(made) > 1 + max(cut_off, untraced):
-            report.fault(f"{len(made)} model calls for turn {turn_id}, which has the attempts {sorted(attempts)}")
+        steps = log.steps[turn_id]
+        report.repeated_calls -= steps
+        if len(made) > 1 + steps + max(cut_off, untraced):
+            report.fault(
+                f"{len(made)} model calls for turn {turn_id}, which has {steps} steps, attempts {sorted(attempts)}"
+            )
     for turn_id, accepted in log.outcomes.items():
         if by_turn and isinstance(accepted.event, TurnCompleted) and turn_id not in by_turn:
             report.fault(f"turn {turn_id} is completed without a model call")
+
+
+def _check_effects(report: Report, log: LogFold, effects: Iterable[Effect]) -> None:
+    """A tool runs once a call, and only a call that is in the log; an idempotent one may run again."""
+    runs = Counter((effect.turn_id, effect.call_id, effect.tool) for effect in effects)
+    for (turn_id, call_id, name), count in runs.items():
+        if (turn_id, call_id) not in log.tool_calls:
+            report.fault(f"tool {name} ran for call {call_id} of turn {turn_id}, which the log does not hold")
+        if count > 1 and name != IDEMPOTENT:
+            report.fault(f"tool {name} ran {count} times for call {call_id} of turn {turn_id}")

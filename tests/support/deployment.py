@@ -18,11 +18,13 @@ from typing import Any, Self
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from schemas.dead_letters import DeadLetter
 from schemas.ids import message_id_at
 from schemas.serdes import Codec
 from streams.providers.scripted import Behaviour, Script, ScriptedCall, read_calls
 from streams.worker import Worker
 from tests.support.checker import LogFold, Published, Report, check_run, fold_log
+from tests.support.effects import Effect, read_effects
 from tests.support.faults import Faults
 from tests.support.processes import ROOT, BarnabasProcess, environment
 from tests.support.topic_reader import Read, TopicReader
@@ -111,12 +113,15 @@ class Deployment:
     ) -> None:
         self.bootstrap_servers, self.names, self.folder, self.partitions = bootstrap_servers, names, folder, partitions
         self.calls_path = folder / "calls.jsonl"
+        self.effects_path = folder / "effects.jsonl"
         ensure_topics(bootstrap_servers, catalog(names, partitions))
         #: What the broker confirmed, in the order of publishing within a session.
         self.published: list[Published] = []
         self.unconfirmed = 0
         #: Unix time at which workers were killed, by pid.
         self.killed: dict[int, float] = {}
+        #: From when to when there was no broker, in Unix time.
+        self.outages: list[tuple[float, float]] = []
         self.processes: list[WorkerProcess] = []
         self._readers: dict[str, TopicReader] = {}
         self._numbers = itertools.count()
@@ -228,6 +233,7 @@ class Deployment:
             name=name,
             script=script,
             calls_path=str(self.calls_path),
+            effects_path=str(self.effects_path),
             faults=faults or Faults(),
             **options,
         )
@@ -274,13 +280,18 @@ class Deployment:
         ]
 
     def dead_letters(self) -> list[Any]:
-        """All dead letters by now, decoded."""
+        """All dead letters by now, decoded, without what was done with them."""
         reader = self.reader(self.names.dead_letters)
         reader.read_to_end()
-        return [
+        decoded = (
             self._codec.decode_dead_letter(r.value, topic=reader.topic, partition=r.partition, offset=r.offset)
             for r in reader.records
-        ]
+        )
+        return [letter for letter in decoded if isinstance(letter, DeadLetter)]
+
+    def effects(self) -> list[Effect]:
+        """All runs of tools by now."""
+        return read_effects(self.effects_path)
 
     def calls(self) -> list[ScriptedCall]:
         """All model calls by now."""
@@ -349,7 +360,9 @@ class Deployment:
             events=self.reader(self.names.events).read_to_end(),
             tokens=self.reader(self.names.tokens).read_to_end(),
             calls=self.calls() if with_calls else (),
+            effects=self.effects(),
             killed=self.killed,
+            outages=self.outages,
             events_topic=self.names.events,
             tokens_topic=self.names.tokens,
         )

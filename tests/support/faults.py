@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -23,19 +24,25 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         kill_before_store_write: SIGKILL itself before the n-th RocksDB batch with a confirmed outcome.
         kill_after_store_write: ... right after it.
         kill_after_forward: SIGKILL itself when the n-th re-routed message is confirmed, before it is acknowledged.
+        kill_before_terminal: SIGKILL itself when the n-th terminal token is due: its outcome is folded, nobody told.
         mute_changelog: Nothing reaches the changelog: outcomes are in the log, the table never hears of them.
         projector_lag_s: The projector gets its first deliveries that much later.
         drop_deliveries: These deliveries (counted from 1, all topics) never reach an agent's channel.
         lose_fetches: These non-empty fetches (counted from 1) vanish between aiokafka and our loop.
+        hold_at: By session, where its turn stops for ever: ``step`` (a model call that asks for tools is in the
+            log), ``called`` (so is the call of a tool, folded), ``ran`` (the tool has had its effect), ``returned``
+            (its result is in the log).
     """
 
     kill_before_store_write: int = 0
     kill_after_store_write: int = 0
     kill_after_forward: int = 0
+    kill_before_terminal: int = 0
     mute_changelog: bool = False
     projector_lag_s: float = 0.0
     drop_deliveries: tuple[int, ...] = ()
     lose_fetches: tuple[int, ...] = ()
+    hold_at: dict[str, str] = {}
 
 
 Patch = Callable[[Any, str, Any], None]
@@ -51,6 +58,8 @@ def inject(faults: Faults, patch: Patch = setattr) -> None:
         _kill_at_store_write(faults, patch)
     if faults.kill_after_forward:
         _kill_after_forward(faults.kill_after_forward, patch)
+    if faults.kill_before_terminal:
+        _kill_before_terminal(faults.kill_before_terminal, patch)
     if faults.mute_changelog:
         from streams.publisher import Publisher
 
@@ -59,8 +68,40 @@ def inject(faults: Faults, patch: Patch = setattr) -> None:
         _lag_projector(faults.projector_lag_s, patch)
     if faults.drop_deliveries:
         _drop_deliveries(set(faults.drop_deliveries), patch)
+    if faults.hold_at:
+        _hold(faults.hold_at, patch)
     if faults.lose_fetches:
         _lose_fetches(set(faults.lose_fetches), patch)
+
+
+def _hold(places: dict[str, str], patch: Patch) -> None:
+    from streams.steps import Steps
+    from streams.tool_runner import ToolRunner
+
+    use_tools, run, use_tool = Steps._use_tools, ToolRunner.run, Steps._use_tool
+
+    async def hold(session_id: str, place: str) -> None:
+        if places.get(session_id) == place:
+            await asyncio.get_running_loop().create_future()
+
+    async def held_use_tools(self: Steps, output: Any, known: Any) -> None:
+        await hold(self._incoming.session_id, "step")
+        await use_tools(self, output, known)
+
+    async def held_run(self: ToolRunner, tool: Any, arguments: str, context: Any) -> Any:
+        await hold(context.session_id, "called")
+        output = await run(self, tool, arguments, context)
+        await hold(context.session_id, "ran")
+        return output
+
+    async def held_use_tool(self: Steps, step: int, call: Any, known: Any) -> str:
+        text = await use_tool(self, step, call, known)
+        await hold(self._incoming.session_id, "returned")
+        return text
+
+    patch(Steps, "_use_tools", held_use_tools)
+    patch(ToolRunner, "run", held_run)
+    patch(Steps, "_use_tool", held_use_tool)
 
 
 def _kill_at_store_write(faults: Faults, patch: Patch) -> None:
@@ -106,6 +147,22 @@ def _kill_after_forward(number: int, patch: Patch) -> None:
     patch(Publisher, "forward", counted)
 
 
+def _kill_before_terminal(number: int, patch: Patch) -> None:
+    from schemas.tokens import TERMINAL_KINDS
+    from streams.publisher import Publisher
+
+    send, count = Publisher.token, 0
+
+    def counted(self: Publisher, partition: int, key: bytes, token: Any, *more: Any) -> None:
+        nonlocal count
+        count += token.kind in TERMINAL_KINDS
+        if count == number:
+            _die()
+        send(self, partition, key, token, *more)
+
+    patch(Publisher, "token", counted)
+
+
 def _lag_projector(seconds: float, patch: Patch) -> None:
     from streams.projector import Projector
 
@@ -146,7 +203,7 @@ def _drop_deliveries(numbers: set[int], patch: Patch) -> None:
 
 
 def _lose_fetches(numbers: set[int], patch: Patch) -> None:
-    from streams.consumer import LeasedConsumerThread
+    from streams.consumer_thread import LeasedConsumerThread
 
     fetch, count = LeasedConsumerThread._fetch_records, 0
 
@@ -166,6 +223,35 @@ def switch_off(names: str, patch: Patch = setattr) -> None:
     """Take mechanisms away, by name, comma separated."""
     for name in filter(None, names.split(",")):
         _OFF[name](patch)
+
+
+def _no_attempts(patch: Patch) -> None:
+    """A stream takes every attempt's tokens for the same one."""
+    from barnabas.stream_fold import TurnFold
+
+    apply = TurnFold.apply
+
+    def apply_any(self: Any, token: Any) -> Any:
+        from msgspec.structs import replace
+
+        return apply(
+            self, replace(token, attempt=self.attempt or token.attempt, index=max(token.index, self._expected))
+        )
+
+    patch(TurnFold, "apply", apply_any)
+
+
+def _no_cursors(patch: Patch) -> None:
+    """A stream begins with what is written from now on, whatever cursor it is given."""
+    from barnabas.client.stream import TokenStream
+
+    start = TokenStream.start
+
+    async def start_now(self: Any) -> Any:
+        self._after = None
+        return await start(self)
+
+    patch(TokenStream, "start", start_now)
 
 
 def _no_barrier(patch: Patch) -> None:
@@ -213,7 +299,7 @@ def _no_tail_check(patch: Patch) -> None:
 
 def _no_position_check(patch: Patch) -> None:
     """Nobody compares aiokafka's positions with what came out of it."""
-    from streams.consumer import LeasedConsumerThread
+    from streams.consumer_thread import LeasedConsumerThread
 
     async def positions(_self: Any) -> dict[Any, int]:
         return {}
@@ -357,24 +443,192 @@ def _keep_held(patch: Patch) -> None:
     patch(Partition, "discard_held", lambda self: None)
 
 
+def _no_tool_log(patch: Patch) -> None:
+    """A tool runs whatever the log says: before its call is folded, and again by the turn's next owner."""
+    from streams.steps import Steps
+    from streams.turn import Turn
+
+    async def accepted(self: Turn, event: Any) -> None:
+        self.emit(event)
+
+    use_tool = Steps._use_tool
+
+    async def forgetful(self: Steps, step: int, call: Any, _known: Any) -> str:
+        return await use_tool(self, step, call, None)
+
+    patch(Turn, "accepted", accepted)
+    patch(Steps, "_use_tool", forgetful)
+
+
+def _no_abandon(patch: Patch) -> None:
+    """A call is waited for, whatever it makes of its cancellation."""
+    from streams.calls import Calls
+
+    async def run(_self: Any, call: Any, _name: str, **_options: Any) -> Any:
+        return await call
+
+    patch(Calls, "run", run)
+
+
+def _late_tokens(patch: Patch) -> None:
+    """A call that outlived its turn, or its partition, speaks on."""
+    from streams.token_stream import TokenStream
+
+    patch(TokenStream, "abandon", TokenStream.flush)
+
+
+def _no_admission(patch: Patch) -> None:
+    """Messages are taken from Kafka up to the high-water mark, however many turns run."""
+    from streams.pressure import BackPressure
+
+    patch(BackPressure, "room", lambda _self, _consumer: 500)
+
+
+def _no_back_pressure(patch: Patch) -> None:
+    """Everything is taken from Kafka at once (P2)."""
+    from streams.pressure import BackPressure
+
+    _no_admission(patch)
+    patch(BackPressure, "update", lambda *_args, **_options: None)
+
+
+def _pause_partitions(patch: Patch) -> None:
+    """Back-pressure as Faust has it: what was fetched of a held partition is skipped, never delivered (P2)."""
+    from faust.types import TP
+
+    from streams.consumer import SessionConsumer
+
+    _no_admission(patch)  # so much is fetched at a time only between the two marks
+    deliver = SessionConsumer._deliver
+
+    was_held: set[Any] = set()
+
+    def skipping(self: Any, records: Any) -> None:
+        for tp in [*records]:
+            if TP(*tp) in was_held:  # fetched by aiokafka before the partition was held
+                was_held.discard(TP(*tp))
+                cursor = self.cursors[TP(*tp)]
+                cursor.fetched = cursor.handled = records[tp][-1].offset + 1
+                del records[tp]
+        was_held.update(tp for tp in self.held if tp.topic == self.bulk_topic)
+        deliver(self, records)
+
+    patch(SessionConsumer, "_deliver", skipping)
+
+
+def _no_repeat_of_rejected(patch: Patch) -> None:
+    """A rejected message that comes again is acknowledged without another word."""
+    import streams.partition
+
+    patch(streams.partition, "_KINDS", {k: v for k, v in streams.partition._KINDS.items() if k != "MessageRejected"})
+
+
+def _drop_when_full(patch: Patch) -> None:
+    """A record that finds librdkafka's queue full is dropped (F21)."""
+    from confluent_kafka import Producer
+
+    import streams.producer
+
+    class Dropping(Producer):
+        def produce(self, *args: Any, **options: Any) -> None:
+            with suppress(BufferError):
+                super().produce(*args, **options)
+
+    patch(streams.producer, "Producer", Dropping)
+
+
+def _no_copartition(patch: Patch) -> None:
+    """Whatever is assigned is taken, torn apart or not (R1)."""
+    from streams.ownership import Ownership
+
+    def trusting(self: Any, assigned: Any) -> set[int]:
+        return {tp.partition for tp in assigned if tp.topic == self.env.names.messages}
+
+    patch(Ownership, "_copartitioned", trusting)
+
+
+def _web_server(patch: Patch) -> None:
+    """Faust's web server runs, as it does by default (F22)."""
+    import faust
+
+    init = faust.App.__init__
+
+    def with_web(self: Any, *args: Any, **options: Any) -> None:
+        init(self, *args, **{**options, "web_enabled": True})
+
+    patch(faust.App, "__init__", with_web)
+
+
+def _strict_unpacking(patch: Patch) -> None:
+    """A batch is unpacked as aiokafka does (C1)."""
+    import streams.unpacking
+
+    patch(streams.unpacking, "TolerantRecords", streams.unpacking.TolerantRecords.__base__)
+
+
+def _no_watchdog(patch: Patch) -> None:
+    """Nobody looks for what stands still."""
+    from streams.watchdog import Watchdog
+
+    patch(Watchdog, "look", lambda self: ())
+
+
+def _no_loop_watch(patch: Patch) -> None:
+    """No thread listens to the event loop's pulse."""
+    from streams.monitoring.pulse import LoopWatch
+
+    patch(LoopWatch, "_run", lambda self: None)
+
+
+def _no_hard_exit(patch: Patch) -> None:
+    """A process that does not end by itself stays."""
+    from streams.monitoring.hard_exit import HardExit
+
+    patch(HardExit, "within", lambda *_args: None)
+
+
+def _no_standby(patch: Patch) -> None:
+    """Copies are assigned, and nobody keeps them."""
+    from state.standby import Standbys
+
+    patch(Standbys, "follow", lambda self, partitions: None)
+
+
 _OFF: dict[str, Callable[[Patch], None]] = {
+    "abandon": _no_abandon,
     "ack_at_once": _ack_at_once,
     "ack_order": _no_ack_order,
+    "admission": _no_admission,
+    "back_pressure": _no_back_pressure,
     "barrier": _no_barrier,
+    "buffer_wait": _drop_when_full,
     "cancel_of_lost": _no_cancel_of_lost,
+    "copartition": _no_copartition,
     "dedupe": _no_dedupe,
     "discard_held": _keep_held,
     "drain": _no_drain,
+    "attempts": _no_attempts,
+    "cursors": _no_cursors,
     "epochs": _no_epochs,
     "forward": _no_forward,
     "gap_check": _no_gap_check,
+    "hard_exit": _no_hard_exit,
     "keep": _drop_all_on_rebalance,
+    "late_tokens": _late_tokens,
     "lease": _no_lease,
+    "loop_watch": _no_loop_watch,
     "monotonic": _no_monotonic_apply,
     "dead_letter_barrier": _dead_letter_when_open,
     "position_check": _no_position_check,
+    "pause_partitions": _pause_partitions,
     "pinned_id": _no_pinned_id,
     "repair": _no_repair,
+    "repeat_rejected": _no_repeat_of_rejected,
+    "standby": _no_standby,
     "store_first": _store_first,
+    "tolerant_unpacking": _strict_unpacking,
     "tail_check": _no_tail_check,
+    "tool_log": _no_tool_log,
+    "web": _web_server,
+    "watchdog": _no_watchdog,
 }

@@ -90,12 +90,12 @@ class ModelServer:
         return web.json_response({"object": "list", "data": [{"id": "fake", "object": "model"}]})
 
     async def _openai(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer(request, _OpenAIWire())
+        return await self._answer(request, OpenAIWire())
 
     async def _anthropic(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, _AnthropicWire())
 
-    async def _answer(self, request: web.Request, wire: _OpenAIWire | _AnthropicWire) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, wire: OpenAIWire | _AnthropicWire) -> web.StreamResponse:
         body = await request.json()
         self.peers.add(request.transport.get_extra_info("peername") if request.transport else None)
         if self.keep_bodies:
@@ -118,7 +118,7 @@ class ModelServer:
         return response
 
     async def _stream(
-        self, request: web.Request, response: web.StreamResponse, wire: _OpenAIWire | _AnthropicWire, mode: Mode
+        self, request: web.Request, response: web.StreamResponse, wire: OpenAIWire | _AnthropicWire, mode: Mode
     ) -> None:
         if mode == "slow_first":
             await self._hang()
@@ -162,17 +162,23 @@ class ModelServer:
         return web.json_response(error, status=status, headers=headers)
 
 
-class _OpenAIWire:
+class OpenAIWire:
+    """OpenAI's server-sent events."""
+
     def event(self, value: object) -> bytes:
+        """One event."""
         return b"data: " + json.dumps(value).encode() + b"\n\n"
 
     def start(self) -> bytes:
+        """What comes before the first token."""
         return b": a comment\n\n" + self._chunk({"role": "assistant", "content": ""}, None)
 
     def token(self, index: int) -> bytes:
+        """One token."""
         return self._chunk({"content": f" t{index}" if index else "t0"}, None)
 
     def end(self, tokens: int) -> bytes:
+        """What comes behind the last token."""
         usage = {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": tokens + 7}
         return self._chunk({}, "stop") + self.event({"choices": [], "usage": usage}) + b"data: [DONE]\n\n"
 

@@ -54,15 +54,24 @@ class BarnabasProcess:
     """
 
     def __init__(
-        self, arguments: Sequence[str], *, env: Mapping[str, str | None], log: Path, cwd: Path | None = None
+        self,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str | None],
+        log: Path,
+        cwd: Path | None = None,
+        module: str = "barnabas",
     ) -> None:
-        """Start it; ``cwd`` is the log's folder unless given, so that no ``barnabas.yaml`` is found by chance."""
+        """Start it; ``cwd`` is the log's folder unless given, so that no ``barnabas.yaml`` is found by chance.
+
+        ``module`` stands for ``barnabas`` where a test puts something around it.
+        """
         self.log = log
         self.arguments = tuple(arguments)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stderr:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "barnabas", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
+from schemas.headers import headers_of
+
 
 class Read(NamedTuple):
     """One record as it lies in Kafka."""
@@ -60,7 +62,7 @@ class TopicReader:
                     message.offset(),
                     message.key(),
                     message.value(),
-                    list(message.headers() or ()),
+                    list(headers_of(message)),
                     timestamp,
                 )
             )

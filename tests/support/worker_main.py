@@ -16,11 +16,13 @@ from typing import Any
 import msgspec
 
 from streams.agent import Agent, Agents
-from streams.app import ConsumerOptions
-from streams.environment import Limits
+from streams.monitoring.hard_exit import HardExit
+from streams.options import ConsumerOptions, Limits, MonitoringOptions, WatchdogOptions
 from streams.providers.scripted import Script, ScriptedProvider
 from streams.worker import Worker, WorkerOptions
+from tests.support.effects import effect_tools
 from tests.support.faults import Faults, inject, switch_off
+from tests.support.wedges import WEDGES
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +37,12 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     calls_path: str
     limits: dict[str, Any] = {}
     consumer: dict[str, Any] = {}
+    monitoring: dict[str, Any] = {}
+    watchdog: dict[str, Any] = {}
     faults: Faults = Faults()
+    effects_path: str = ""
+    wedge: str = ""
+    standby_replicas: int = 0
 
     def options(self) -> WorkerOptions:
         """The worker's own options."""
@@ -45,14 +52,19 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             prefix=self.prefix,
             partitions=self.partitions,
             name=self.name,
+            standby_replicas=self.standby_replicas,
             limits=Limits(**self.limits),
+            monitoring=MonitoringOptions(**self.monitoring),
+            watchdog=WatchdogOptions(**self.watchdog),
             consumer=ConsumerOptions(**{"commit_interval_s": 0.2, "heartbeat_interval_s": 0.5, **self.consumer}),
         )
 
     def agents(self) -> Agents:
-        """One agent, ``assistant``, that follows the script and writes its calls down."""
+        """One agent, ``assistant``, that follows the script and writes its calls and its tools' effects down."""
         provider = ScriptedProvider(self.script, calls_path=Path(self.calls_path))
-        return Agents({"assistant": Agent(name="assistant", model="scripted", provider=provider)}, default="assistant")
+        tools = effect_tools(Path(self.effects_path))
+        agent = Agent(name="assistant", model="scripted", provider=provider, tools=tools, max_steps=4)
+        return Agents({"assistant": agent}, default="assistant")
 
 
 def _say(event: str, **fields: object) -> None:
@@ -67,6 +79,8 @@ def main() -> int:
     )
     spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=WorkerSpec)
     inject(spec.faults)
+    if spec.wedge:
+        WEDGES[spec.wedge]()
     switch_off(os.environ.get("BARNABAS_TEST_OFF", ""))
 
     def ready(worker: Worker) -> None:
@@ -76,7 +90,10 @@ def main() -> int:
 
     async def run() -> int:
         worker = Worker(spec.options(), spec.agents(), on_ready=ready)
-        return await worker.run()
+        try:
+            return await worker.run()
+        finally:
+            HardExit().within(worker.options.watchdog.end_s, "the process did not end")
 
     return asyncio.run(run())
 

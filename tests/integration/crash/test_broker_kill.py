@@ -1,5 +1,6 @@
 """The broker killed and restarted on the same port, under load."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,10 @@ def test_broker_killed_under_load_restarts_nothing_lost(
         deployment.wait(lambda: len(deployment.log().openings) == deployment.partitions, "all partitions open")
         with Load(deployment, rate=100, sessions=200) as load:
             deployment.wait(lambda: len(deployment.log().outcomes) > 150, "turns on both workers")
+            gone = time.time()
             assert private_broker.kill()
             again = private_broker.start()
+            deployment.outages.append((gone, time.time()))
             assert again.port == state.port
             more = load.sent + 200
             deployment.wait(lambda: load.sent > more, "two seconds of load on the new broker")

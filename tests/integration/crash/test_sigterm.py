@@ -1,10 +1,13 @@
-"""SIGTERM with running turns."""
+"""SIGTERM with running turns, and while there is no broker."""
 
 import time
+from pathlib import Path
 
 import pytest
 
+from infra.broker import Broker
 from tests.support.deployment import Deployment
+from topics.names import TopicNames
 
 pytestmark = pytest.mark.crash
 
@@ -35,3 +38,42 @@ def test_sigterm_turns_run_drained_within_the_deadline_the_rest_continued(deploy
     two_seconds = {m.turn_id for m in deployment.published if m.text.startswith("two")}
     assert finished == two_seconds
     assert report.cut_off == 10
+
+
+def test_sigterm_broker_away_ends_in_order_nothing_lost(
+    private_broker: Broker, topic_names: TopicNames, tmp_path: Path
+) -> None:
+    """What is done cannot be committed, and aiokafka asks for a coordinator for ever: the worker ends all the same.
+
+    Fails without ``LeasedConsumerThread.leave`` ending the commits (after 30 s the process ends as it is, with 1).
+    """
+    state = private_broker.status()
+    assert state is not None
+    deployment = Deployment(state.bootstrap_servers, topic_names, tmp_path)
+    try:
+        first = deployment.start("w1", consumer={"commit_interval_s": 2.0})
+        first.wait_ready()
+        deployment.publish("s", "fast one")
+        deployment.flush()
+        deployment.wait_committed()  # the next commit is two seconds away
+        deployment.publish("s", "fast two")
+        deployment.flush()
+        deployment.wait_answered()
+        gone = time.time()
+        assert private_broker.kill()
+        deployment.wait(lambda: time.time() > gone + 2.5, "a commit waits for the broker")
+        began = time.monotonic()
+        assert first.stop() == 0
+        assert time.monotonic() - began < 15
+        private_broker.start()
+        deployment.outages.append((gone, time.time()))
+        second = deployment.start("w1")
+        second.wait_ready()
+        deployment.publish("s", "fast three")
+        deployment.flush()
+        deployment.wait_answered()
+        deployment.wait_committed()
+        assert second.stop() == 0
+        deployment.check()
+    finally:
+        deployment.close()

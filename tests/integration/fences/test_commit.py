@@ -77,17 +77,16 @@ async def test_flood_beyond_high_water_all_delivered_memory_bounded(
 ) -> None:
     """3,000 messages against a high-water mark of 100: fetching is held and released, and none is lost (P2, P2b).
 
-    Fails with ``BackPressure.update`` doing nothing (some 2,900 messages are begun at once).
+    Fails with ``BARNABAS_TEST_OFF=back_pressure`` (some 2,900 messages are begun at once) and ``pause_partitions``
+    (what was fetched of a held partition is never answered).
     """
-    update, most, held = BackPressure.update, 0, []
+    update, most, held = BackPressure.update, 0, False
 
     def watched(self: BackPressure, consumer: Any, **options: Any) -> None:
-        nonlocal most
+        nonlocal most, held
         update(self, consumer, **options)
         most = max(most, sum(c.acks.pending for tp, c in consumer.cursors.items() if tp.topic == consumer.bulk_topic))
-        is_held = any(tp.topic == consumer.bulk_topic for tp in consumer.held)
-        if not held or held[-1] != is_held:
-            held.append(is_held)
+        held = held or any(tp.topic == consumer.bulk_topic for tp in consumer.held)
 
     monkeypatch.setattr(BackPressure, "update", watched)
     for number in range(3000):
@@ -99,7 +98,7 @@ async def test_flood_beyond_high_water_all_delivered_memory_bounded(
     report = await asyncio.to_thread(deployment.check)
     assert report.repeated_calls == 0
     assert most <= 100 + 500  # the mark and one poll
-    assert held.count(True) >= 3
+    assert held  # that it is released too, every answer shows
 
 
 async def test_handler_raises_dead_letter_then_the_next_message(

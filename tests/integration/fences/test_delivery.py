@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from streams.consumer import LeasedConsumerThread, SessionConsumer
+from streams.consumer import SessionConsumer
+from streams.consumer_thread import LeasedConsumerThread
 from tests.integration.fences.conftest import Dropper
 from tests.support.deployment import Deployment, LocalWorker
 

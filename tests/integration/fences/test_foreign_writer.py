@@ -13,6 +13,7 @@ from schemas.serdes import Codec
 from state.value import ValueCodec
 from streams.consumer import SessionConsumer
 from streams.partition import Phase
+from streams.pressure import BackPressure
 from tests.support.deployment import Deployment, LocalWorker
 
 Local = Callable[..., LocalWorker]
@@ -146,6 +147,9 @@ async def test_foreign_opening_messages_meanwhile_do_not_overtake_those_read_aga
         await worker.until(lambda: partition.busy == 2, "a turn runs, a message waits")
         _forge_opening(deployment, 1)
         await worker.until(lambda: partition.phase is Phase.CLOSED, "the epoch is over")
+        # As if it had been fetched before the partition was held.
+        monkeypatch.setattr(BackPressure, "update", lambda *_args, **_options: None)
+        worker.worker.ownership.consumer.held = set()
         deployment.publish(session, "fast three")
         deployment.flush()
         await worker.until(lambda: partition.busy == 1, "the third message is delivered")

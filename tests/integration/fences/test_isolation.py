@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from faust.types import TP
 
 from schemas.ids import message_id_at
-from streams.consumer import FETCH_MAX_WAIT_MS
+from streams.consumer_thread import FETCH_MAX_WAIT_MS, PREFETCH_BACKOFF_S
 from tests.support.checker import Published
 from tests.support.deployment import Deployment, LocalWorker
 
@@ -18,11 +18,12 @@ Local = Callable[..., LocalWorker]
 
 
 async def test_consumer_fetches_short_and_committed_only(deployment: Deployment, local: Local) -> None:
-    """What the fetcher itself was made with (P3): both are set on private parts of aiokafka."""
+    """What the fetcher itself was made with (P3): all are set on private parts of aiokafka."""
     async with local() as worker:
         fetcher = worker.worker.ownership.consumer._thread._ensure_consumer()._fetcher
         assert fetcher._fetch_max_wait_ms == FETCH_MAX_WAIT_MS
         assert fetcher._isolation_level == READ_COMMITTED
+        assert fetcher._prefetch_backoff == PREFETCH_BACKOFF_S
 
 
 async def test_aborted_message_is_not_answered_and_the_committed_one_is(deployment: Deployment, local: Local) -> None:

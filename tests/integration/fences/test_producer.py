@@ -8,8 +8,9 @@ from tests.support.deployment import Deployment
 from tests.support.waiting import eventually
 
 
+@pytest.mark.usefixtures("switched_off")
 async def test_buffer_full_records_wait_in_order_none_is_dropped(deployment: Deployment) -> None:
-    """5,000 records through a librdkafka queue of 100."""
+    """5,000 records through a librdkafka queue of 100. Fails with ``BARNABAS_TEST_OFF=buffer_wait``."""
     producer = RecordProducer({"bootstrap.servers": deployment.bootstrap_servers, "queue.buffering.max.messages": 100})
     offsets: list[int] = []
 

@@ -5,11 +5,16 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from state.audit import rebuild
+from state.changelog import ChangelogUnreadableError
+from state.local_copy import LocalCopies
 from tests.support.deployment import Deployment, LocalWorker
 
 Local = Callable[..., LocalWorker]
@@ -78,3 +83,54 @@ async def test_refold_after_the_changelog_was_lost_sessions_go_on(
     if is_data_lost:  # a value that RocksDB still has is written with its session's next event, not before
         report = await asyncio.to_thread(deployment.check)
         assert report.repeated_calls == 0
+
+
+async def test_changelog_lost_and_table_kept_doctor_rebuilds_beside_the_running_worker(
+    deployment: Deployment, local: Local, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker says that the changelog lost its records; a rebuild writes back what no new event would.
+
+    It writes beside the owner, as a zombie would: what is older than the owner's values is repaired by the owner.
+    Mutant: ``ranges`` without its warning; ``_Rebuild._restore`` does nothing: the quiet sessions stay missing.
+    """
+    sessions = [deployment.session_on(partition, f"s{n}") for partition in range(4) for n in range(3)]
+    async with local() as worker:
+        for session in sessions:
+            deployment.publish(session, f"fast one of {session}")
+        deployment.flush()
+        await worker.until_answered()
+        await worker.until_committed()
+    await asyncio.to_thread(lose_changelog, deployment)
+    with caplog.at_level(logging.WARNING, logger="state.local_copy"):
+        async with local() as worker:
+            for number in range(60):
+                deployment.publish(sessions[number % 4 * 3], f"m {number}")
+            deployment.flush()
+            report = await asyncio.to_thread(rebuild, deployment.bootstrap_servers, deployment.names)
+            await worker.until_answered()
+            await worker.until_committed()
+    assert sum("lost its records" in record.getMessage() for record in caplog.records) == deployment.partitions
+    assert report.is_complete
+    assert report.written >= 8  # the sessions to which nothing new is said
+    checked = await asyncio.to_thread(deployment.check)
+    assert checked.repeated_calls == 0
+
+
+async def test_broker_away_while_a_rebalance_is_settled_is_waited_for(
+    deployment: Deployment, local: Local, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker asks again, with pauses, instead of ending. Mutant: ``_is_outage`` says no."""
+    ranges, errors = LocalCopies.ranges, [ChangelogUnreadableError("no broker"), KafkaTimeoutError("no broker")]
+
+    def failing(self: LocalCopies, *args: Any, **kwargs: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return ranges(self, *args, **kwargs)
+
+    monkeypatch.setattr(LocalCopies, "ranges", failing)
+    with caplog.at_level(logging.WARNING, logger="streams.rebalance"):
+        async with local() as worker:
+            deployment.publish("s1", "fast one")
+            deployment.flush()
+            await worker.until_answered()
+    assert sum("no broker" in record.getMessage() for record in caplog.records) == 2

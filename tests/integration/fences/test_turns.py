@@ -9,9 +9,11 @@ import pytest
 from schemas.events import TurnCancelled, TurnCompleted, TurnFailed
 from schemas.tokens import TokenKind
 from streams.agent import Agent, Agents
+from streams.partition import Partition
 from streams.providers.protocol import ChatMessage, ModelDelta, ModelRequest
 from streams.providers.scripted import Behaviour, Script, ScriptedError, ScriptedProvider
 from tests.support.deployment import SCRIPT, Deployment, LocalWorker
+from topics.partitioner import partition_for
 
 Local = Callable[..., LocalWorker]
 
@@ -35,7 +37,8 @@ async def test_cancel_running_waiting_finished_unknown_and_early(deployment: Dep
         deployment.publish("s", "fast last", message_id="last")
         deployment.flush()
         await worker.until(lambda: [t for t in deployment.tokens() if t.kind is TokenKind.DELTA], "the first token")
-        deployment.control("s", type="cancel", message_id="waiting", reason="changed my mind")
+        for _ in range(2):  # the second one finds it in no lane any more, and must not hold back the commit
+            deployment.control("s", type="cancel", message_id="waiting", reason="changed my mind")
         await worker.until(lambda: _outcome(deployment, "fast waiting"), "the waiting one is cancelled")
         assert _outcome(deployment, "hang on") is None
         deployment.control("s", type="cancel", message_id="running")
@@ -59,6 +62,54 @@ async def test_cancel_running_waiting_finished_unknown_and_early(deployment: Dep
     await asyncio.to_thread(deployment.check)
 
 
+async def test_cancel_waiting_worker_ends_before_its_terminal_token_the_next_owner_sends_it(
+    deployment: Deployment, local: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outcome is in the log, its readers never heard of it; message and cancel are delivered again.
+
+    The next owner must repeat the outcome and not cancel the waiting message once more, which the fold rejects.
+    """
+    with monkeypatch.context() as silent:
+        silent.setattr(Partition, "send_terminal", lambda *_args: None)
+        async with local(limits={"drain_timeout_s": 0.1}) as worker:
+            deployment.publish("s", "hang on", message_id="running")
+            deployment.publish("s", "fast waiting", message_id="waiting")
+            deployment.flush()
+            await worker.until(deployment.calls, "the first one runs")
+            deployment.control("s", type="cancel", message_id="waiting")
+            await worker.until(lambda: _outcome(deployment, "fast waiting"), "the waiting one is cancelled")
+    async with local() as worker:
+        await worker.until(lambda: len(deployment.calls()) == 2, "the first one runs again, the other waits behind it")
+        deployment.control("s", type="cancel", message_id="waiting")
+        deployment.control("s", type="cancel", message_id="running")
+        await worker.until_answered()
+        await worker.until_committed()
+    assert sum(deployment.log().rejected.values()) == 0
+    await asyncio.to_thread(deployment.check)
+
+
+async def test_cancel_early_next_message_decided_at_once_the_cancelled_one_keeps_its_outcome(
+    deployment: Deployment, local: Local
+) -> None:
+    """A cancelled message and an erase come together: the erase is decided without waiting for anything.
+
+    Its event says that all before it is decided, so the cancel has to lie before it in the log, or the fold rejects
+    it and the message has no outcome (found by ``tests/chaos``).
+    """
+    async with local() as worker:
+        partition = worker.worker.ownership.partitions[partition_for(b"s", deployment.partitions)]
+        deployment.control("s", type="cancel", message_id="early")
+        await worker.until(lambda: partition._early_cancels, "the cancel is remembered")
+        deployment.publish("s", "fast early", message_id="early")
+        deployment.publish("s", "", message_id="erase", type="erase")
+        deployment.flush()
+        await worker.until_answered()
+        await worker.until_committed()
+        decided = [decision.message_id for decision in partition.load(b"s").recent]
+    assert decided == ["early", "erase"]
+    await asyncio.to_thread(deployment.check)
+
+
 async def test_cancel_nobody_comes_for_is_forgotten_and_acknowledged(deployment: Deployment, local: Local) -> None:
     """A cancel of an unknown target holds its acknowledgement for a turn's longest time, no longer."""
     async with local(limits={"turn_timeout_s": 1.0}) as worker:
@@ -67,8 +118,9 @@ async def test_cancel_nobody_comes_for_is_forgotten_and_acknowledged(deployment:
 
 
 async def test_pool_timeout_turn_failed_with_that_cause(deployment: Deployment, local: Local) -> None:
-    """One slot, held; the next turn fails after ``pool_timeout`` without a model call."""
-    async with local(limits={"max_turns": 1, "pool_timeout_s": 0.3}) as worker:
+    """An agent's one slot, held; the next turn fails after ``pool_timeout`` without a model call."""
+    agents = _agents(deployment, max_concurrent_turns=1)
+    async with local(agents=agents, limits={"pool_timeout_s": 0.3}) as worker:
         deployment.publish("a", "hang on", message_id="m")
         deployment.flush()
         await worker.until(deployment.calls, "the slot is taken")

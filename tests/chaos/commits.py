@@ -1,0 +1,61 @@
+"""Commits never pass what is not done: each sample of the run against what the topics held a moment later."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from tests.chaos.case import Case, Proof
+from tests.chaos.memory_fold import TableFold, table_value
+from tests.support.checker import fold_log
+
+#: By partition: offsets, ascending, each with what proves it done; None where nothing does.
+_Proofs = dict[int, list[tuple[int, Proof | None]]]
+
+
+def check_commits(case: Case) -> None:
+    """Messages: below a commit each has its proof. Events: below it each is in the changelog, folded so far."""
+    names = case.evidence.names
+    case.verdict.samples = len(case.evidence.samples)
+    messages: _Proofs = defaultdict(list)
+    for message in case.messages:
+        messages[message.read.partition].append((message.read.offset, case.proof_of(message)))
+    _check(case, names.messages, messages)
+    _check(case, names.events, _proofs_of_events(case))
+
+
+def _proofs_of_events(case: Case) -> _Proofs:
+    names = case.evidence.names
+    written: dict[str, list[tuple[int, Proof]]] = defaultdict(list)  # each session's values, each newer than the last
+    for read in case.evidence.of(names.changelog):
+        if read.key is None or read.value is None:
+            continue
+        value, values = table_value(read.value), written[read.key.decode(errors="replace")]
+        if value.is_session and (not values or value.folded > values[-1][0]):
+            values.append((value.folded, Proof(names.changelog, read.partition, read.offset)))
+    proofs: _Proofs = defaultdict(list)
+    table = TableFold()
+
+    def folded(offset: int, event: Any) -> None:
+        table.apply(offset, event)
+        if table.sessions[event.session_id].folded == offset:  # else it was without effect
+            values = written[event.session_id]
+            while values and values[0][0] < offset:
+                values.pop(0)
+            proofs[case.partition_of(event.session_id)].append((offset, values[0][1] if values else None))
+
+    fold_log(case.evidence.of(names.events), names.events, on_accepted=folded)
+    return proofs
+
+
+def _check(case: Case, topic: str, proofs: _Proofs) -> None:
+    proved: Counter[int] = Counter()  # what one sample has shown, later ones need not show again
+    for sample in case.evidence.samples:
+        for partition, wanted in proofs.items():
+            committed = sample.committed.get((topic, partition), 0)
+            while proved[partition] < len(wanted) and wanted[proved[partition]][0] < committed:
+                offset, proof = wanted[proved[partition]]
+                proved[partition] += 1
+                if proof is None or proof.offset >= sample.ends[proof.topic, proof.partition]:
+                    text = f"{topic}-{partition}: {committed} committed, {offset} not done, proof {proof}"
+                    case.verdict.fault("commit", text)

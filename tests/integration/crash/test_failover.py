@@ -1,0 +1,88 @@
+"""Rolling restart and takeover by standby replicas, on real processes."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from tests.support.deployment import SESSION_TIMEOUT_S, Deployment, Load, WorkerProcess
+
+pytestmark = pytest.mark.crash
+
+_RECOVERED = re.compile(r"recovered (\d+) partitions: (\d+) changelog records")
+
+
+def recoveries(worker: WorkerProcess) -> list[tuple[int, int]]:
+    """``(partitions, changelog records)`` of each of a worker's recoveries."""
+    return [(int(match[1]), int(match[2])) for match in _RECOVERED.finditer(worker.log.read_text())]
+
+
+def settled(deployment: Deployment, *workers: WorkerProcess) -> None:
+    """Wait until these workers have answered everything so far, each with partitions of its own."""
+    for worker in workers:
+        worker.wait_ready()
+    openings = {worker.spec.name for worker in workers}
+    deployment.wait(lambda: set(deployment.log().owners.values()) == openings, "each worker owns partitions")
+
+
+def running(deployment: Deployment, worker: WorkerProcess) -> set[str]:
+    """Turns that run on this worker now."""
+    outcomes = deployment.log().outcomes
+    last = {call.turn_id or "": call.pid for call in deployment.calls()}
+    return {turn_id for turn_id, pid in last.items() if pid == worker.pid and turn_id not in outcomes}
+
+
+def test_rolling_restart_under_load_nothing_lost_and_no_drained_turn_run_twice(deployment: Deployment) -> None:
+    """Each of two workers is stopped by SIGTERM and started again; what ran there is finished there.
+
+    Fails with ``BARNABAS_TEST_OFF=drain`` (turns are cut off and begun again).
+    """
+    workers = {name: deployment.start(name) for name in ("w1", "w2")}
+    settled(deployment, *workers.values())
+    drained: set[str] = set()
+    with Load(deployment, rate=60, sessions=100, text="medium") as load:
+        for name in ("w1", "w2"):
+            more = load.sent + 60
+            deployment.wait(lambda more=more: load.sent > more, "a second of load")
+            deployment.wait(lambda name=name: running(deployment, workers[name]), "turns run")
+            drained |= running(deployment, workers[name])
+            assert workers[name].stop() == 0
+            workers[name] = deployment.start(name)
+            settled(deployment, *workers.values())
+    deployment.wait_answered()
+    deployment.wait_committed()
+    for worker in workers.values():
+        assert worker.stop() == 0
+    deployment.check()
+    calls = Counter(call.turn_id for call in deployment.calls())
+    assert [turn_id for turn_id in drained if calls[turn_id] > 1] == []
+
+
+def test_kill_with_standby_replicas_the_other_worker_reads_only_the_tail(deployment: Deployment) -> None:
+    """The survivor has a copy of what it takes over. Fails with ``BARNABAS_TEST_OFF=standby``: it reads all of it."""
+    first = deployment.start("w1", standby_replicas=1)
+    first.wait_ready()
+    second = deployment.start("w2", standby_replicas=1)
+    settled(deployment, first, second)
+    for number in range(400):
+        deployment.publish(f"s{number % 40}", f"fast {number}")
+    deployment.flush()
+    deployment.wait_answered()
+    deployment.wait_committed()
+    lost = deployment.ends(deployment.names.changelog)
+    before = len(recoveries(second))
+    deployment.kill(first)
+    deployment.wait(
+        lambda: set(deployment.log().owners.values()) == {"w2"},
+        "the other worker took over",
+        SESSION_TIMEOUT_S + 20,
+    )
+    deployment.publish("after", "fast one")
+    deployment.flush()
+    deployment.wait_answered()
+    deployment.wait_committed()
+    (taken,) = recoveries(second)[before:]
+    assert taken[0] == 2
+    assert taken[1] < 20 < sum(lost.values()) / 4
+    assert second.stop() == 0
+    deployment.check()

@@ -1,0 +1,5 @@
+"""Fixtures of the soak's tests."""
+
+from tests.integration.conftest import deployment
+
+__all__ = ["deployment"]

@@ -1,0 +1,81 @@
+"""A real worker process, watched from outside: its memory, its descriptors and its threads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import psutil
+
+from tests.soak.conversations import Conversations
+from tests.soak.driver import Driver
+from tests.soak.finding import Finding, Limits, finding_of_trend
+from tests.soak.local_worker import EARLY_CANCELS
+from tests.soak.pace import Pace
+from tests.soak.resources import findings_since, held_by
+from tests.soak.tools import tools_agent
+from tests.soak.trend import trend_of
+from tests.support.deployment import Deployment
+from tests.support.processes import start_worker
+
+SESSIONS_A_CYCLE = 150
+
+#: More sessions than the worker keeps decoded (``state/decoded.py``): until that is full, memory has to grow.
+WARM_UP_SESSIONS = 4500
+
+#: Bytes per session. Native memory moves by arenas and table files; what is sought is a leak of whole sessions.
+LIMITS = Limits(tolerated=1024, noticed=16 * 1024)
+
+#: RocksDB's native memory is bounded (``state/options.py``); small bounds are reached in a short run.
+_BOUNDS = {
+    "BARNABAS_LIMITS__MAX_EARLY_CANCELS": str(EARLY_CANCELS),
+    "BARNABAS_STORE__WRITE_BUFFER_BYTES": str(256 * 1024),
+    "BARNABAS_STORE__BLOCK_CACHE_BYTES": str(1024 * 1024),
+    "BARNABAS_STORE__MAX_OPEN_FILES": "16",
+}
+
+
+@asynccontextmanager
+async def watched_process(
+    deployment: Deployment, env: Mapping[str, str]
+) -> AsyncIterator[tuple[psutil.Process, Driver]]:
+    """Give a worker process and a client of it; it has to end in order when asked to.
+
+    Args:
+        deployment: Its topics.
+        env: The worker's settings beside those.
+    """
+    with start_worker(
+        bootstrap_servers=deployment.bootstrap_servers,
+        prefix=deployment.names.prefix,
+        data_dir=deployment.folder / "process",
+        partitions=deployment.partitions,
+        env=env,
+    ) as worker:
+        await asyncio.to_thread(worker.wait_ready)
+        async with Driver(deployment.bootstrap_servers, deployment.names, deployment.partitions) as driver:
+            yield psutil.Process(worker.pid), driver
+        code = await asyncio.to_thread(worker.stop)
+        assert code == 0, worker.tail()
+
+
+async def soak_process(deployment: Deployment, pace: Pace) -> list[Finding]:
+    """Run cycles of sessions on a worker process and judge its memory and its handles."""
+    agents = {
+        "assistant": {"model": "echo"},
+        "slow": {"model": "echo:100@0.02"},
+        "tools": tools_agent(deployment.folder),
+    }
+    async with watched_process(deployment, {**_BOUNDS, "BARNABAS_AGENTS": json.dumps(agents)}) as (process, driver):
+        conversations = Conversations(driver)
+        await conversations.begin(WARM_UP_SESSIONS)
+        await conversations.hold(SESSIONS_A_CYCLE)
+        before = held_by(process)
+        points = [(conversations.done, process.memory_info().rss)]
+        for _ in pace.cycles("process", is_flat=lambda: LIMITS.is_flat(trend_of(points))):
+            await conversations.hold(SESSIONS_A_CYCLE)
+            points.append((conversations.done, process.memory_info().rss))
+        found = finding_of_trend("process: resident memory", trend_of(points), LIMITS, per="session")
+        return [found, *await findings_since(before, "process", lambda: held_by(process))]
