@@ -48,7 +48,12 @@ class Log:
         self._names = names
         self._partitions = partitions
         self._producer = Producer(
-            {"bootstrap.servers": servers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
+            {
+                "bootstrap.servers": servers,
+                "enable.idempotence": True,  # the epochs are offsets: a batch sent again must not change places
+                "linger.ms": 20,
+                "queue.buffering.max.messages": 1_000_000,
+            }
         )
         self._folds = [PartitionFold(PartitionState(partition=number)) for number in range(partitions)]
         self._ends = [0] * partitions
