@@ -18,6 +18,7 @@ from barnabas.commands import (
     doctor,
     erase,
     events,
+    gateway,
     info,
     replay,
     send,
@@ -61,7 +62,8 @@ def _barnabas(
 app.add_typer(broker.app, name="broker", short_help="Start and stop the embedded Kafka.")
 app.add_typer(config_commands.app, name="config", short_help="Show and check the settings.")
 app.command(short_help="Run a worker.")(worker.worker)
-app.command(short_help="Run broker, topics and workers.")(up.up)
+app.command(short_help="Serve HTTP.")(gateway.gateway)
+app.command(short_help="Run broker, topics, workers and gateway.")(up.up)
 app.command(short_help="Hold a conversation, show its log, stop.")(demo.demo)
 app.command(short_help="Talk to an agent.")(chat.chat)
 app.command(short_help="Send a message, print the answer.")(send.send)

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from barnabas.gateway.options import GatewayOptions
 from barnabas.sources import NESTED, PREFIX, FieldError, Sources
 from schemas.errors import SettingsError
 from state.memory import RecentMessages
@@ -41,6 +42,7 @@ _LAST_PORT = 65_535
 
 _CHECKED = ConfigDict(frozen=True, extra="forbid")
 _Numbers = TypeVar("_Numbers", Timeouts, Limits, ConsumerOptions, StoreOptions, WatchdogOptions)
+_Listening = TypeVar("_Listening", MonitoringOptions, GatewayOptions)
 _AgentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -110,6 +112,7 @@ class Settings(BaseSettings):
         agents: By name.
         default_agent: Answers messages that name none; the only agent, or ``assistant``, where absent.
         monitoring: A worker's HTTP endpoint: health and metrics.
+        gateway: The HTTP gateway.
         tracing: OpenTelemetry traces; off by default.
         watchdog: When a worker that makes no progress ends.
         log_level: Of a worker's log.
@@ -146,6 +149,7 @@ class Settings(BaseSettings):
     agents: dict[_AgentName, AgentSettings] = Field(default_factory=lambda: {BUILT_IN_AGENT: AgentSettings()})
     default_agent: str | None = None
     monitoring: MonitoringOptions = MonitoringOptions()
+    gateway: GatewayOptions = GatewayOptions()
     tracing: TracingOptions = TracingOptions()
     watchdog: Annotated[WatchdogOptions, AfterValidator(_all_positive)] = WatchdogOptions()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -205,11 +209,21 @@ class Settings(BaseSettings):
             check_client_config(value)
         return value
 
-    @field_validator("monitoring")
+    @field_validator("monitoring", "gateway")
     @classmethod
-    def _possible_port(cls, value: MonitoringOptions) -> MonitoringOptions:
+    def _possible_port(cls, value: _Listening) -> _Listening:
         if not 0 <= value.port <= _LAST_PORT:
             raise FieldError(("port",), f"{value.port} is impossible; it is 0 (a free one) to {_LAST_PORT}")
+        return value
+
+    @field_validator("gateway")
+    @classmethod
+    def _possible_bounds(cls, value: GatewayOptions) -> GatewayOptions:
+        for field in dataclasses.fields(value):
+            number = getattr(value, field.name)
+            is_bound = type(number) in {int, float} and field.name != "port"
+            if is_bound and number <= 0:
+                raise FieldError((field.name,), f"{number} is impossible; it is above 0")
         return value
 
     @model_validator(mode="after")

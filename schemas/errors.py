@@ -12,6 +12,9 @@
     │   ├── StepLimitError       a model kept asking for tools
     │   ├── CursorError          a cursor that is none, or of another partition
     │   │   └── CursorExpiredError   ... or whose records are gone: ``earliest`` is where to begin
+    │   ├── UnauthenticatedError a request that does not say who asks, or not credibly
+    │   ├── ForbiddenError       ... or who may not do that
+    │   ├── NotFoundError        ... or for what is not there, or not the caller's
     │   ├── HistoryLostError     the log's beginning is gone: what a session was cannot be folded
     │   └── TurnError            a client's message got no answer; the ids are attributes
     │       ├── TurnFailedError      the turn failed: ``cause`` and ``detail``
@@ -123,6 +126,24 @@ class CursorExpiredError(CursorError):
     def __init__(self, message: str, *, earliest: str) -> None:
         super().__init__(message)
         self.earliest = earliest
+
+
+class UnauthenticatedError(TerminalError):
+    """A request to the gateway says not who asks, or cannot prove it."""
+
+    code = "unauthenticated"
+
+
+class ForbiddenError(TerminalError):
+    """A request to the gateway asks for what its caller may not do."""
+
+    code = "forbidden"
+
+
+class NotFoundError(TerminalError):
+    """A request to the gateway asks for what is not there; what belongs to another tenant is not there either."""
+
+    code = "not_found"
 
 
 class HistoryLostError(TerminalError):

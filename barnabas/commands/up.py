@@ -27,7 +27,7 @@ def up(
     *,
     as_json: Json = False,
 ) -> None:
-    """Run broker, topics and workers until Ctrl-C; a worker that fails is started again.
+    """Run broker, topics, workers and gateway until Ctrl-C; a worker or gateway that fails is started again.
 
     Example: barnabas up --workers 2
     """
@@ -36,7 +36,8 @@ def up(
 
     catch_signals()
     arguments = (*(("--config", context.config) if context.config else ()), *(("--debug",) if context.debug else ()))
-    deployment = Deployment(settings, workers=workers, say=context.say, arguments=arguments)
+    with_gateway = settings.gateway.enabled
+    deployment = Deployment(settings, workers=workers, with_gateway=with_gateway, say=context.say, arguments=arguments)
     try:
         deployment.start()
         _announce(deployment, str(settings.data_dir), as_json=as_json)
@@ -64,11 +65,16 @@ def catch_signals() -> None:
 
 def _announce(deployment: Deployment, data_dir: str, *, as_json: bool) -> None:
     if as_json:
-        fields = {"bootstrap_servers": deployment.bootstrap_servers, "gateway": None, "metrics": deployment.metrics}
+        fields = {
+            "bootstrap_servers": deployment.bootstrap_servers,
+            "gateway": deployment.gateway,
+            "metrics": deployment.metrics,
+        }
         context.print_json({"event": "ready", **fields, "data_dir": data_dir, "pids": deployment.pids})
         return
+    console = f"  console  {deployment.gateway}/\n" if deployment.gateway else ""
     sys.stdout.write(
-        f"Barnabas is up.\n  Kafka    {deployment.bootstrap_servers}\n  data     {data_dir}\n"
+        f"Barnabas is up.\n{console}  Kafka    {deployment.bootstrap_servers}\n  data     {data_dir}\n"
         f"  metrics  {' '.join(deployment.metrics) or 'off'}\n"
         f'  try      KAFKA_BOOTSTRAP_SERVERS={deployment.bootstrap_servers} barnabas send ada "Hello"\n'
         "Ctrl-C stops it.\n"

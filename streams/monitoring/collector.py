@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
 
 from streams.monitoring import catalog
-from streams.monitoring.catalog import CATALOG, MetricSpec
+from streams.monitoring.catalog import CATALOG
 from streams.monitoring.figures import Figures
-from streams.monitoring.histogram import Histogram
+from streams.monitoring.samples import filled, histograms, simple
 from streams.monitoring.snapshot import Snapshot
-
-_Sample = tuple[Iterable[object], float]
 
 
 def worker_metrics(figures: Figures, snapshot: Snapshot | None) -> Iterator[Metric]:
@@ -23,7 +20,7 @@ def worker_metrics(figures: Figures, snapshot: Snapshot | None) -> Iterator[Metr
     yield simple(catalog.EPOCHS_LOST, figures.epochs_lost)
     yield filled(catalog.REJECTED, (((verdict,), n) for verdict, n in [*figures.rejected.items()]))
     yield filled(catalog.DEAD_LETTERS, [*figures.dead_letters.items()])
-    yield _histograms(catalog.LOOP_DELAY, [((), figures.loop_delay)])
+    yield histograms(catalog.LOOP_DELAY, [((), figures.loop_delay)])
     if snapshot is not None:
         yield from _state(snapshot)
         yield from _recovery(snapshot)
@@ -45,8 +42,8 @@ def _turns(figures: Figures) -> Iterator[Metric]:
         ),
     )
     yield filled(catalog.TOKEN_RECORDS, (((name,), of.token_records) for name, of in agents))
-    yield _histograms(catalog.TURN_DURATION, (((name,), of.duration) for name, of in agents))
-    yield _histograms(catalog.FIRST_TOKEN, (((name,), of.first_token) for name, of in agents))
+    yield histograms(catalog.TURN_DURATION, (((name,), of.duration) for name, of in agents))
+    yield histograms(catalog.FIRST_TOKEN, (((name,), of.first_token) for name, of in agents))
 
 
 def _state(snapshot: Snapshot) -> Iterator[Metric]:
@@ -83,26 +80,6 @@ def _places(snapshot: Snapshot) -> Iterator[Metric]:
     yield filled(catalog.LAG, (((p.topic, p.partition), max(0, water - p.done)) for p, water in fetched))
     yield filled(catalog.BACKLOG, (((p.topic, p.partition), max(0, water - p.handled)) for p, water in fetched))
     yield filled(catalog.COMMITTED, (((p.topic, p.partition), p.committed) for p in places))
-
-
-def filled(spec: MetricSpec, samples: Iterable[_Sample]) -> Metric:
-    """Return a metric with samples: label values, in the catalog's order, and a number."""
-    family: Any = spec.family()
-    for labels, value in samples:
-        family.add_metric([*map(str, labels)], value)
-    return cast("Metric", family)
-
-
-def simple(spec: MetricSpec, value: float) -> Metric:
-    """Return the one sample of a metric without labels."""
-    return filled(spec, [((), value)])
-
-
-def _histograms(spec: MetricSpec, histograms: Iterable[tuple[Iterable[str], Histogram]]) -> Metric:
-    family: Any = spec.family()
-    for labels, histogram in histograms:
-        family.add_metric([*labels], histogram.buckets(), histogram.sum)
-    return cast("Metric", family)
 
 
 def described() -> Iterator[Metric]:

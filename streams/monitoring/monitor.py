@@ -14,10 +14,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from streams.monitoring import catalog, health
-from streams.monitoring.collector import described, filled, simple, worker_metrics
+from streams.monitoring.collector import described, worker_metrics
 from streams.monitoring.hard_exit import HardExit
 from streams.monitoring.health import Report
 from streams.monitoring.pulse import LoopWatch, Pulse
+from streams.monitoring.samples import filled, simple
 from streams.monitoring.server import MonitoringServer
 from streams.monitoring.snapshot import Snapshot, take_snapshot
 from streams.watchdog import Watchdog

@@ -27,7 +27,13 @@ def wait_gone(*processes: ProcessId | None) -> None:
 
 def start_up(folder: Path, *arguments: str, **env: str) -> BarnabasProcess:
     """Start ``barnabas up --json``."""
-    variables = {"BARNABAS_DATA_DIR": str(folder), "BARNABAS_MODEL": "echo", "BARNABAS_PARTITIONS": "2", **env}
+    variables = {
+        "BARNABAS_DATA_DIR": str(folder),
+        "BARNABAS_MODEL": "echo",
+        "BARNABAS_PARTITIONS": "2",
+        "BARNABAS_GATEWAY__PORT": "0",
+        **env,
+    }
     return BarnabasProcess(("up", "--json", *arguments), env=variables, log=folder / "up.log")
 
 
@@ -79,7 +85,9 @@ def test_up_starts_everything_answers_and_stops_in_order(tmp_path: Path) -> None
         assert {"bootstrap_servers", "gateway", "metrics", "data_dir", "pids"} < ready.keys()
         (metrics,) = ready["metrics"]
         assert Endpoint(metrics.removesuffix("/metrics")).value("barnabas_partitions", phase="open") == 2
-        processes = [ProcessId.of(pid) for pid in (ready["pids"]["broker"], *ready["pids"]["workers"])]
+        assert Endpoint(ready["gateway"]).get("/readyz")[0] == 200
+        pids = ready["pids"]
+        processes = [ProcessId.of(pid) for pid in (pids["broker"], pids["gateway"], *pids["workers"])]
         env = {"BARNABAS_DATA_DIR": str(tmp_path), "BARNABAS_PARTITIONS": "2"}
         answer = run_barnabas("send", "ada", "hello there", env=env, cwd=tmp_path)
         assert (answer.returncode, answer.stdout) == (0, "hello there\n"), answer.stderr
@@ -93,8 +101,9 @@ def test_up_killed_takes_everything_with_it(tmp_path: Path) -> None:
     with start_up(tmp_path, "--workers", "2", BARNABAS_MONITORING__PORT=str(port)) as up:
         ready = up.wait_ready()
         assert ready["metrics"] == [f"http://127.0.0.1:{number}/metrics" for number in (port, port + 1)]
-        processes = [ProcessId.of(pid) for pid in (ready["pids"]["broker"], *ready["pids"]["workers"])]
-        assert len(processes) == 3
+        pids = ready["pids"]
+        processes = [ProcessId.of(pid) for pid in (pids["broker"], pids["gateway"], *pids["workers"])]
+        assert len(processes) == 4
         up.kill()
         wait_gone(*processes)
 

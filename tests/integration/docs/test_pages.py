@@ -18,7 +18,7 @@ from tests.support.processes import ROOT, environment
 from topics.names import TopicNames
 
 #: What pages say where a reader's own address, topics or port would stand.
-_ADDRESS, _METRICS_PORT = "127.0.0.1:9092", "9464"
+_ADDRESS, _METRICS_PORT, _GATEWAY_PORT = "127.0.0.1:9092", "9464", "8080"
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): read_blocks(path, ROOT)
@@ -69,6 +69,7 @@ def _run(page: str, kafka: str, model_endpoint: str, folder: Path) -> None:
         **dict(zip(usual.all, ours.all, strict=True)),
         _ADDRESS: kafka,
         _METRICS_PORT: str(free_port()),
+        _GATEWAY_PORT: str(free_port()),
     }
     env = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
@@ -76,6 +77,7 @@ def _run(page: str, kafka: str, model_endpoint: str, folder: Path) -> None:
         "BARNABAS_DATA_DIR": str(folder / "data"),
         "BARNABAS_PARTITIONS": "4",
         "BARNABAS_MODEL": "echo",
+        "BARNABAS_GATEWAY__PORT": stand_ins[_GATEWAY_PORT],
         "OPENAI_API_KEY": "sk-for-tests",
         "OPENAI_BASE_URL": model_endpoint,
     }

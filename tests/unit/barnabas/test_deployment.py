@@ -39,7 +39,7 @@ def test_up_waits_longer_than_a_recovery_may_take(
         now += 1.0
 
     monkeypatch.setattr(deployment, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
-    monkeypatch.setattr(deployment, "WorkerProcess", NeverReady)
+    monkeypatch.setattr(deployment, "ServiceProcess", NeverReady)
     for name in ("build_agents", "ensure_topics"):
         monkeypatch.setattr(deployment, name, _does_nothing)
     limits = Limits(recovery_timeout_s=recovery_timeout_s)

@@ -1,4 +1,4 @@
-"""A worker as a child process that ends with this one, however this one ends."""
+"""A worker or a gateway as a child process that ends with this one, however this one ends."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ _TAIL_LINES = 3
 _TROUBLE = ("[error", "[critical", '"level": "error"', '"level": "critical"', "Error", "Exception")
 
 
-class WorkerProcess:
-    """``python -m barnabas worker --json`` behind a guard; what it says goes to a file.
+class ServiceProcess:
+    """``python -m barnabas worker --json``, or another command that runs on, behind a guard; its words go to a file.
 
     Args:
+        command: ``worker`` or ``gateway``.
         log: The file, appended to.
         arguments: Global options of the command line.
-        options: Options of the ``worker`` command.
+        options: Options of the command.
 
     Attributes:
         ready: Its ready line, once it came.
     """
 
-    def __init__(self, log: Path, arguments: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> None:
+    def __init__(self, command: str, log: Path, arguments: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
+        self._name = command
         self._log = log
         self._begin = log.stat().st_size
-        self._command = [sys.executable, "-m", "barnabas", *arguments, "worker", "--json", *options]
+        self._command = [sys.executable, "-m", "barnabas", *arguments, command, "--json", *options]
         self.started_at = time.monotonic()
         self.ready: dict[str, Any] | None = None
         self._child: Child = start(self._command, log, stops_with_parent=True)
 
     @property
     def pid(self) -> int:
-        """Of the worker itself."""
+        """Of the process itself."""
         return self._child.process.pid
 
     @property
@@ -63,7 +65,7 @@ class WorkerProcess:
             is_running = self.is_running  # asked first: what it wrote before its end is read after
             self.ready = next((line for line in self._lines() if line.get("event") == "ready"), None)
             if self.ready is None and not is_running:
-                raise OperatorError(f"a worker did not start: {self.last_words()}; more in {self._log}")
+                raise OperatorError(f"a {self._name} did not start: {self.last_words()}; more in {self._log}")
         return self.ready is not None
 
     def last_words(self) -> str:

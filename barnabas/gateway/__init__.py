@@ -1,0 +1,1 @@
+"""The door: HTTP over client, fan-out and history."""
