@@ -23,7 +23,6 @@
     ├── RetryableError           may be cured by trying again after ``retry_after`` seconds
     │   ├── ProviderUnavailableError   connection refused, 429, 5xx
     │   ├── ProviderTimeoutError       connect, first token, between tokens or total
-    │   ├── PoolTimeoutError           a turn waited too long for a slot
     │   ├── RegistryUnavailableError   the schema registry did not answer: nothing is known of the bytes
     │   ├── DeliveryUnknownError       a record's delivery timed out: it may be in the log or not
     │   │   └── RecordTooLargeError    ... or was refused for its size: sending it again cannot help
@@ -230,12 +229,6 @@ class ProviderTimeoutError(RetryableError):
         super().__init__(f"the model exceeded its {limit} time-out of {seconds:g} s")
         self.limit = limit
         self.seconds = seconds
-
-
-class PoolTimeoutError(RetryableError):
-    """A turn waited longer than ``pool_timeout`` for one of the worker's or agent's slots."""
-
-    code = "pool_timeout"
 
 
 class RegistryUnavailableError(RetryableError):

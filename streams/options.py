@@ -11,24 +11,24 @@ class Limits:
 
     Attributes:
         max_turns: Turns running at once in this worker.
-        pool_timeout_s: Longest a turn waits for a slot, in seconds; then it fails with that cause.
-        turn_timeout_s: Longest a turn may take, in seconds: its message holds back the partition's commit.
+        turn_timeout_s: Longest a turn may take from its slot on, in seconds: its message holds back the partition's
+            commit.
         max_text_chars: Longest user text, in characters; a longer one is a dead letter.
         max_answer_chars: Longest answer, in characters; at 4 bytes each it fits into one token record of 1 MiB.
         high_water: Messages begun and not done at which fetching of ``messages`` is held (P2). Sessions at work have
-            a bound of their own below ``max_turns``, found from the load; this one is for what waits in their lanes.
-        low_water: ... and at which it goes on.
+            a bound of their own below ``max_turns``, found from the load; this one is for what waits in their lanes,
+            or for its agent's share.
+        low_water: ... and at which it goes on. Meanwhile a partition goes on while it holds less than its part of
+            this, so that those who wait hold up their own partition alone.
         max_unconfirmed: Session values waiting for the broker at which fetching of ``events`` is held.
         shed_lag_s: Age of a message, in seconds, at which it is rejected as ``overloaded`` instead of answered; None:
-            never. By its record's timestamp: the publisher's clock, or the broker's where the topic has
-            ``message.timestamp.type=LogAppendTime``.
+            never. By its record's timestamp, which is the broker's clock.
         max_early_cancels: Cancels remembered for messages that have not come yet, a partition.
         drain_timeout_s: After SIGTERM, how long running turns may go on, in seconds.
         recovery_timeout_s: Longest a recovery may take, in seconds.
     """
 
     max_turns: int = 1000
-    pool_timeout_s: float = 30.0
     turn_timeout_s: float = 120.0
     max_text_chars: int = 100_000
     max_answer_chars: int = 250_000

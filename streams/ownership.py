@@ -69,6 +69,11 @@ class Ownership:
         partition = self.partitions.get(number)
         return partition is not None and partition.is_open
 
+    def waits_for_slot(self, number: int, offset: int) -> bool:
+        """Whether the turn of the message at this offset waits for a slot."""
+        partition = self.partitions.get(number)
+        return partition is not None and offset in partition.waiting_for_slot
+
     def tps(self, partitions: Iterable[int]) -> set[TP]:
         """The consumed topic partitions of partition numbers (the changelog is not consumed)."""
         names = self.env.names

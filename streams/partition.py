@@ -27,7 +27,8 @@ from state.partition_fold import PartitionFold
 from streams.environment import Environment
 from streams.incoming import Incoming
 from streams.lane import Lane
-from streams.shedding import OVERLOADED, is_late, retry_after_ms
+from streams.pool import Slot
+from streams.shedding import retry_after_ms
 from streams.token_stream import now_ms, terminal_token
 from streams.turn import MAX_REASON_CHARS, Turn
 
@@ -87,6 +88,8 @@ class Partition:
         self._lanes: dict[bytes, Lane] = {}
         self._turns: dict[str, Turn] = {}
         self._running: dict[str, Turn] = {}
+        #: Turns that wait for a slot, by their message's offset.
+        self.waiting_for_slot: dict[int, Slot] = {}
         self._early_cancels: OrderedDict[tuple[bytes, str], EarlyCancel] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         #: What was delivered before the barrier, in order.
@@ -153,6 +156,7 @@ class Partition:
         self._lanes.clear()
         self._turns.clear()
         self._running.clear()
+        self.waiting_for_slot.clear()
         self._early_cancels.clear()
 
     def stop(self, reason: str) -> None:
@@ -262,10 +266,7 @@ class Partition:
             return
         turn = self._running[incoming.turn_id] = Turn(incoming, self)
         try:
-            if is_late(incoming, session, self.env.limits):
-                await turn.reject(OVERLOADED, f"the message is older than {self.env.limits.shed_lag_s:g} s")
-            else:
-                await turn.run()
+            await turn.run()
         finally:
             turn.close()
             if self._running.get(incoming.turn_id) is turn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from faust.types import TP
@@ -19,14 +19,28 @@ class BackPressure:
 
     A message is *admitted* when it is taken from Kafka into its session's lane. Two bounds hold: lanes at work, by
     :class:`ConcurrencyLimit`, so that an admitted turn begins at once; and messages begun and not done, between two
-    marks, because a session's messages wait for one another in one lane.
+    marks, because a session's messages wait for one another in one lane, and an agent's for its share.
     """
 
-    def __init__(self, env: Environment, active: Callable[[], int], is_open: Callable[[int], bool]) -> None:
-        """Take the collaborators; ``active()`` says how many lanes are at work, ``is_open(number)`` of a partition."""
+    def __init__(
+        self,
+        env: Environment,
+        active: Callable[[], int],
+        is_open: Callable[[int], bool],
+        waits_for_slot: Callable[[int, int], bool],
+    ) -> None:
+        """Take the collaborators.
+
+        Args:
+            env: The worker's.
+            active: How many lanes are at work.
+            is_open: Whether a partition is, by its number.
+            waits_for_slot: Whether the message at a partition's offset does.
+        """
         self._env = env
         self._active = active
         self._is_open = is_open
+        self._waits_for_slot = waits_for_slot
         #: Whether messages are held for partitions that are not open.
         self.awaits_opening = False
         self._is_flooded = False
@@ -39,15 +53,33 @@ class BackPressure:
         messages = {tp for tp in consumer.cursors if tp.topic == names.messages and tp not in stopped}
         unopened = {tp for tp in messages if not self._is_open(tp.partition)}  # its messages would only pile up
         self.awaits_opening = bool(unopened)
-        begun = sum(consumer.cursors[tp].acks.pending for tp in messages - unopened)
-        if begun >= limits.high_water:
+        begun = {tp: consumer.cursors[tp].acks.pending for tp in messages - unopened}
+        if sum(begun.values()) >= limits.high_water:
             self._is_flooded = True
-        elif begun <= limits.low_water:
+        elif sum(begun.values()) <= limits.low_water:
             self._is_flooded = False
-        held: set[TP] = set(messages) if self._is_flooded or draining else unopened
+        held = set(messages) if draining else unopened | {tp for tp in begun if self._is_overdue(tp, consumer)}
+        if self._is_flooded:
+            held |= self._floods(begun)
         if self._env.write_path.unconfirmed > limits.max_unconfirmed:
             held |= {tp for tp in consumer.cursors if tp.topic == names.events}
         consumer.held = held | stopped
+
+    def _floods(self, begun: Mapping[TP, int]) -> set[TP]:
+        """Return who holds more than its part: one session's flood, or one agent's queue, holds up nobody else.
+
+        What is begun stays below both marks together and one poll: those who go on do so below their parts of the low.
+        """
+        part = self._env.limits.low_water / len(begun)
+        return {tp for tp, number in begun.items() if number >= part}
+
+    def _is_overdue(self, tp: TP, consumer: SessionConsumer) -> bool:
+        """Say whether the commit has waited for a slot as long as a turn may take: the longer, the more comes again."""
+        acks = consumer.cursors[tp].acks
+        since = acks.oldest_since
+        if since is None or time.monotonic() - since <= self._env.limits.turn_timeout_s:
+            return False
+        return self._waits_for_slot(tp.partition, acks.watermark)
 
     def room(self, consumer: SessionConsumer) -> int:
         """Return how many messages may be taken now: what is on its way to a lane counts as in one."""

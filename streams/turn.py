@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from schemas.attempt import Attempt
 from schemas.commands import EraseSession, UserMessage
-from schemas.errors import BarnabasError, DeliveryUnknownError, PartitionClosedError, PoolTimeoutError
+from schemas.errors import BarnabasError, DeliveryUnknownError, PartitionClosedError
 from schemas.events import (
     MemoryCompacted,
     MessageRejected,
@@ -38,7 +38,7 @@ from streams.incoming import Incoming
 from streams.monitoring.turn_context import enter_turn
 from streams.prompt import prompt_for
 from streams.providers.protocol import ChatMessage
-from streams.shedding import retry_after_ms
+from streams.shedding import OVERLOADED, is_late, retry_after_ms
 from streams.stages import Stage, StageClock
 from streams.steps import Steps
 from streams.token_stream import TokenStream, now_ms, terminal_token
@@ -124,8 +124,7 @@ class Turn:
             except (DeliveryUnknownError, PartitionClosedError):
                 raise
             except Exception as exc:  # a turn that cannot be made must not come again for ever
-                if not isinstance(exc, PoolTimeoutError):
-                    logger.exception("turn %s failed", self.incoming.turn_id)
+                logger.exception("turn %s failed", self.incoming.turn_id)
                 outcome = self._failed(exc)
         self.clock.enter(Stage.RECORD)
         session = await self._record(outcome)
@@ -160,23 +159,20 @@ class Turn:
         await self._recorded()
         self._ended(outcome)
 
-    async def reject(self, reason: str, detail: str) -> None:
-        """Decide the message as rejected: it gets no turn, and no model is called. Raises as :meth:`run` does."""
-        envelope = self.envelope("outcome")
-        outcome = MessageRejected(**envelope, decided_upto=self.incoming.offset, reason=reason, detail=detail)
-        await self._record(outcome)
-        self._ended(outcome)
-
     def _ended(self, outcome: Outcome) -> None:
         self._trace.end(outcome)
         self._env.figures.turn_ended(self._agent.name, outcome, self._began, self._stream)
 
     async def _answer_in_slot(self, message: UserMessage) -> Outcome:
+        if self._is_late():
+            return self._shed()
         slot = self._env.pool.slot(self._agent)
         if slot.is_free:
             async with slot:
                 return await self._answer(message)
         async with AsyncExitStack() as held:
+            waiting, offset = self._partition.waiting_for_slot, self.incoming.offset
+            waiting[offset] = slot
             try:
                 async with asyncio.timeout(None) as self._scope:  # a cancel ends the wait
                     await held.enter_async_context(slot)
@@ -184,7 +180,13 @@ class Turn:
                 return self._cancelled()
             finally:
                 self._scope = None
-            return await self._answer(message)
+                waiting.pop(offset, None)
+            return self._shed() if self._is_late() else await self._answer(message)
+
+    def _is_late(self) -> bool:
+        return self._env.limits.shed_lag_s is not None and is_late(
+            self.incoming, self._partition.load(self.incoming.key), self._env.limits
+        )
 
     async def _answer(self, message: UserMessage) -> Outcome:
         self._stream = stream = TokenStream(self._env.publisher, self._partition.number, self.incoming, self._attempt)
@@ -410,6 +412,14 @@ class Turn:
             reason=self._cancel_reason or "cancelled",
             text=self._stream.text if self._stream is not None else "",
             deltas=self._stream.deltas if self._stream is not None else 0,
+        )
+
+    def _shed(self) -> MessageRejected:
+        return MessageRejected(
+            **self.envelope("outcome"),
+            decided_upto=self.incoming.offset,
+            reason=OVERLOADED,
+            detail=f"the message is older than {self._env.limits.shed_lag_s:g} s",
         )
 
     def _erased(self, command: EraseSession) -> SessionErased:

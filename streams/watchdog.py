@@ -92,7 +92,7 @@ class Watchdog:
 
     def _partitions(self) -> list[Finding]:
         partitions, cursors = self._ownership.partitions, self._ownership.consumer.cursors
-        turn_s = self._env.limits.turn_timeout_s + self._env.limits.pool_timeout_s
+        turn_s = self._env.limits.turn_timeout_s
         found = []
         for number, partition in partitions.items():
             cursor = cursors.get(TP(self._env.names.messages, number))
@@ -100,13 +100,16 @@ class Watchdog:
             if partition.phase is Phase.STOPPED or not waits:
                 self._since.pop(number, None)
                 continue
-            # The oldest message is the first of its lane: it is done within a turn's bound. A partition that is
-            # opened again and again without it is stuck as well; one that folds its past, not open yet, is not.
+            # The oldest message is the first of its lane: it is done within a turn's bound, or waits for a slot while
+            # others are let in. A partition that is opened again and again without it is stuck as well; one that
+            # folds its past, not open yet, is not.
             watermark = cursor.acks.watermark if cursor is not None else -1
             events = cursors.get(TP(self._env.names.events, number))
             folded = events.handled if events is not None and partition.epoch < 0 else -1
+            slot = partition.waiting_for_slot.get(watermark)
             what = f"partition {number} stands at {watermark}"
-            found.append(self._standing(number, (watermark, folded), turn_s, what))
+            state = watermark, folded, slot.progress if slot is not None else None
+            found.append(self._standing(number, state, turn_s, what))
         for gone in [name for name in self._since if isinstance(name, int) and name not in partitions]:
             del self._since[gone]
         return found

@@ -217,7 +217,7 @@ class Worker:
             publisher=publisher,
             write_path=write_path,
             agents=self._agents,
-            pool=TurnPool(max_turns=options.limits.max_turns, pool_timeout_s=options.limits.pool_timeout_s),
+            pool=TurnPool(max_turns=options.limits.max_turns),
             lease=lease,
             fail=self._fail,
             limits=options.limits,
@@ -228,7 +228,9 @@ class Worker:
         )
         self.env = env
         self.ownership = Ownership(env)
-        self.pressure = BackPressure(env, lambda: self.ownership.active, self.ownership.is_open)
+        self.pressure = BackPressure(
+            env, lambda: self.ownership.active, self.ownership.is_open, self.ownership.waits_for_slot
+        )
         self.recovery = Recovery(table.store, reader, deadline_s=options.limits.recovery_timeout_s)
         self.standbys = Standbys(table.store, reader)
         app.barnabas = Wiring(

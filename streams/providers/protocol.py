@@ -91,7 +91,7 @@ class Timeouts:
     connect_s: float = 5.0
     """TCP and TLS take well under a second; 5 s lets one lost SYN be sent again (1 s, then 2 s)."""
     first_token_s: float = 30.0
-    """A long prompt on a busy endpoint queues for seconds; 30 s is also the pool time-out of a turn."""
+    """A long prompt on a busy endpoint queues for seconds, and then is slow rather than down."""
     between_tokens_s: float = 15.0
     """Once it speaks, a model emits several tokens a second: 15 s of silence is a stalled stream."""
     total_s: float = 120.0

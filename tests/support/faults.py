@@ -492,6 +492,13 @@ def _no_back_pressure(patch: Patch) -> None:
     patch(BackPressure, "update", lambda *_args, **_options: None)
 
 
+def _hold_everybody(patch: Patch) -> None:
+    """A flood holds every partition, whoever caused it."""
+    from streams.pressure import BackPressure
+
+    patch(BackPressure, "_floods", lambda _self, begun: set(begun))
+
+
 def _pause_partitions(patch: Patch) -> None:
     """Back-pressure as Faust has it: what was fetched of a held partition is skipped, never delivered (P2)."""
     from faust.types import TP
@@ -610,6 +617,7 @@ _OFF: dict[str, Callable[[Patch], None]] = {
     "attempts": _no_attempts,
     "cursors": _no_cursors,
     "epochs": _no_epochs,
+    "fair_hold": _hold_everybody,
     "forward": _no_forward,
     "gap_check": _no_gap_check,
     "hard_exit": _no_hard_exit,

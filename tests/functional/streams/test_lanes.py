@@ -7,7 +7,7 @@ import pytest
 
 from schemas.attempt import Attempt
 from schemas.commands import UserMessage
-from schemas.errors import DeliveryUnknownError, PoolTimeoutError
+from schemas.errors import DeliveryUnknownError
 from schemas.tokens import Token, TokenKind
 from streams.agent import Agent
 from streams.incoming import Incoming
@@ -85,36 +85,10 @@ def agent(name: str, slots: int) -> Agent:
     return Agent(name=name, model="echo", provider=EchoProvider(), max_concurrent_turns=slots)
 
 
-async def test_pool_agent_full_times_out_another_agent_does_not() -> None:
-    """An agent's share is its own."""
-    pool = TurnPool(max_turns=10, pool_timeout_s=0.05)
+async def test_pool_agent_full_waits_another_agent_does_not() -> None:
+    """An agent's share is its own; whoever waits for it keeps no other agent's turns from being admitted."""
+    pool = TurnPool(max_turns=10)
     one, two = agent("one", 1), agent("two", 1)
-    async with pool.slot(one):
-        with pytest.raises(PoolTimeoutError, match="one"):
-            async with pool.slot(one):
-                pass
-        async with pool.slot(two):
-            assert not pool.slot(two).is_free
-    assert pool.slot(one).is_free
-
-
-async def test_pool_worker_full_gives_the_agents_slot_back() -> None:
-    """A time-out on the worker's slots leaks none of the agent's."""
-    pool = TurnPool(max_turns=1, pool_timeout_s=0.05)
-    one, two = agent("one", 5), agent("two", 1)
-    async with pool.slot(one):
-        for _ in range(2):
-            with pytest.raises(PoolTimeoutError):
-                async with pool.slot(two):
-                    pass
-    async with pool.slot(two):
-        assert not pool.slot(one).is_free
-
-
-async def test_pool_waiter_cancelled_leaks_no_slot() -> None:
-    """A turn that is abandoned while it waits."""
-    pool = TurnPool(max_turns=1, pool_timeout_s=5)
-    one = agent("one", 1)
 
     async def take() -> None:
         async with pool.slot(one):
@@ -123,10 +97,63 @@ async def test_pool_waiter_cancelled_leaks_no_slot() -> None:
     async with pool.slot(one):
         waiter = asyncio.create_task(take())
         await asyncio.sleep(0)
-        waiter.cancel()
-        await asyncio.gather(waiter, return_exceptions=True)
-    await asyncio.wait_for(take(), 1)
+        assert pool.waiting_for_agent == 1
+        async with pool.slot(two):
+            assert not pool.slot(two).is_free
+        assert not waiter.done()
+    await asyncio.wait_for(waiter, 1)
+    assert pool.waiting_for_agent == 0
     assert pool.slot(one).is_free
+
+
+async def test_pool_progress_moves_while_others_are_let_in() -> None:
+    """By the agent's own share, and by the worker's slots while its holders wait for those."""
+    pool = TurnPool(max_turns=1)
+    one, two = agent("one", 1), agent("two", 5)
+    gates = [asyncio.Event() for _ in range(3)]
+
+    async def hold(who: Agent, gate: asyncio.Event) -> None:
+        async with pool.slot(who):
+            await gate.wait()
+
+    other = asyncio.create_task(hold(two, gates[0]))
+    await asyncio.sleep(0)
+    holder = asyncio.create_task(hold(one, gates[1]))  # has its agent's share, waits for the worker's slot
+    await asyncio.sleep(0)
+    slot = pool.slot(one)
+    waits = asyncio.create_task(slot.__aenter__())
+    await asyncio.sleep(0)
+    seen = [slot.progress]
+    for gate, ended in zip(gates, (other, holder), strict=False):
+        assert not waits.done()
+        gate.set()
+        await ended
+        await asyncio.sleep(0)
+        seen.append(slot.progress)
+    await asyncio.wait_for(waits, 1)
+    assert len(set(seen)) == 3
+    await slot.__aexit__()
+    assert pool.slot(one).is_free
+
+
+async def test_pool_waiter_cancelled_leaks_no_slot() -> None:
+    """A turn that is cancelled or abandoned while it waits, for its agent's share or the worker's slots."""
+    pool = TurnPool(max_turns=1)
+    one, two = agent("one", 1), agent("two", 1)
+
+    async def take(who: Agent) -> None:
+        async with pool.slot(who):
+            pass
+
+    async with pool.slot(one):
+        waiters = [asyncio.create_task(take(who)) for who in (one, two)]
+        await asyncio.sleep(0)
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.gather(*waiters, return_exceptions=True)
+    for who in (one, two):
+        await asyncio.wait_for(take(who), 1)
+        assert pool.slot(who).is_free
 
 
 # -- Lease

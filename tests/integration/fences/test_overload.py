@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from schemas.events import MessageRejected, TurnCompleted
+from schemas.events import MessageRejected, TurnCancelled, TurnCompleted
 from schemas.tokens import TokenKind
+from streams.agent import Agent, Agents
 from streams.pressure import BackPressure
-from tests.support.deployment import Deployment, LocalWorker
+from streams.providers.scripted import ScriptedProvider
+from tests.support.deployment import SCRIPT, Deployment, LocalWorker
 
 Local = Callable[..., LocalWorker]
 
@@ -17,9 +19,9 @@ Local = Callable[..., LocalWorker]
 async def test_flood_more_turns_than_slots_the_rest_waits_in_kafka_and_none_fails(
     deployment: Deployment, local: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """60 turns of a second on 20 slots, and a turn may wait for a slot for half a second: all are answered.
+    """60 turns of a second on 20 slots: never more than that are taken from Kafka, and all are answered.
 
-    Fails with ``BARNABAS_TEST_OFF=admission`` (those that were taken too early fail: ``pool_timeout``).
+    Fails with ``BARNABAS_TEST_OFF=admission`` (all are taken at once).
     """
     room, most = BackPressure.room, 0
 
@@ -32,11 +34,51 @@ async def test_flood_more_turns_than_slots_the_rest_waits_in_kafka_and_none_fail
     for number in range(60):
         deployment.publish(f"s{number}", f"medium {number}")
     deployment.flush()
-    async with local(limits={"max_turns": 20, "pool_timeout_s": 0.5}) as worker:
+    async with local(limits={"max_turns": 20}) as worker:
         await worker.until_answered(30)
         await worker.until_committed()
     assert {type(accepted.event) for accepted in deployment.log().outcomes.values()} == {TurnCompleted}
     assert 10 < most <= 20
+    await asyncio.to_thread(deployment.check)
+
+
+async def test_flood_of_one_session_and_queue_of_one_agent_others_are_answered_meanwhile(
+    deployment: Deployment, local: Local
+) -> None:
+    """A session's flood fills its own partition's part of the high-water mark, and nobody else's; an agent's queue too.
+
+    150 messages of a session that hangs, and 20 for an agent with one slot that hangs; then, elsewhere, others.
+    Fails with ``BARNABAS_TEST_OFF=fair_hold`` (the flood holds every partition: the others are never taken).
+    """
+    provider = ScriptedProvider(SCRIPT, calls_path=deployment.calls_path)
+    slow = Agent(name="slow", model="test", provider=provider, max_concurrent_turns=1)
+    quick = Agent(name="quick", model="test", provider=provider)
+    async with local(
+        agents=Agents({"slow": slow, "quick": quick}, default="quick"), limits={"high_water": 100, "low_water": 50}
+    ) as worker:
+        flood, queue = deployment.session_on(0, "flood"), deployment.session_on(1, "queue")
+        deployment.publish(flood, "hang on", message_id="head")
+        for number in range(150):
+            deployment.publish(flood, f"fast {number}")
+        deployment.publish(queue, "hang on", message_id="head", agent="slow")
+        for number in range(20):
+            deployment.publish(deployment.session_on(1, f"waits{number}"), "fast and slow", agent="slow")
+        deployment.flush()
+        await worker.until(lambda: worker.worker.pressure._is_flooded, "the mark is reached")
+        others = []
+        for number in range(60):
+            others.append(deployment.session_on(2 + number % 2, f"other{number}"))
+            deployment.publish(others[-1], f"fast {number}")
+        deployment.flush()
+        await worker.until(
+            lambda: not {message.session_id for message in deployment.unanswered()} & {*others}, "others are answered"
+        )
+        assert worker.worker.pressure._is_flooded
+        for session in (flood, queue):
+            deployment.control(session, type="cancel", message_id="head")
+        await worker.until_answered()
+        await worker.until_committed()
+    assert {type(accepted.event) for accepted in deployment.log().outcomes.values()} == {TurnCompleted, TurnCancelled}
     await asyncio.to_thread(deployment.check)
 
 

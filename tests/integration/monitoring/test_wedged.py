@@ -16,7 +16,7 @@ from tests.support.wedges import TRIGGER, WEDGES
 from topics.names import TopicNames
 
 _BOUNDS = {"slack_s": 4.0, "loop_block_s": 3.0, "end_s": 1.5}
-_LIMITS = {"turn_timeout_s": 1.0, "pool_timeout_s": 0.5}
+_LIMITS = {"turn_timeout_s": 1.5}
 
 #: Far beyond the bounds above, for a busy machine.
 _END_S = 40.0

@@ -63,9 +63,9 @@ def test_load_nothing_set_takes_the_defaults_of_the_dataclasses(configure: Confi
 
 def test_load_environment_is_above_the_file(configure: Configure) -> None:
     """Field by field, nested ones, too."""
-    text = "prefix: filed\nlimits:\n  max_turns: 5\n  pool_timeout_s: 3\n"
+    text = "prefix: filed\nlimits:\n  max_turns: 5\n  turn_timeout_s: 3\n"
     settings = configure(text, BARNABAS_LIMITS__MAX_TURNS="9")
-    assert (settings.prefix, settings.limits.max_turns, settings.limits.pool_timeout_s) == ("filed", 9, 3.0)
+    assert (settings.prefix, settings.limits.max_turns, settings.limits.turn_timeout_s) == ("filed", 9, 3.0)
 
 
 def test_load_customary_names_are_between_environment_and_file(configure: Configure) -> None:

@@ -18,9 +18,9 @@ from streams.watchdog import Watchdog
 from topics.names import TopicNames
 
 NAMES = TopicNames("t")
-LIMITS = Limits(turn_timeout_s=100.0, pool_timeout_s=20.0, recovery_timeout_s=300.0)
+LIMITS = Limits(turn_timeout_s=100.0, recovery_timeout_s=300.0)
 SLACK_S = 10.0
-TURN_BOUND_S = 100.0 + 20.0 + SLACK_S
+TURN_BOUND_S = 100.0 + SLACK_S
 RECOVERY_BOUND_S = 300.0 + SLACK_S
 
 
@@ -32,7 +32,7 @@ class WatchedWorker:
         self.is_polling = True
         self.lease = SimpleNamespace(is_over=False)
         self.messages, self.events = Cursor(50), Cursor(500)
-        self.partition = SimpleNamespace(phase=Phase.OPEN, epoch=1, number=0)
+        self.partition = SimpleNamespace(phase=Phase.OPEN, epoch=1, number=0, waiting_for_slot={})
         self.consumer = SimpleNamespace(
             polls=0, cursors={TP(NAMES.messages, 0): self.messages, TP(NAMES.events, 0): self.events}
         )
@@ -169,6 +169,30 @@ def test_messages_that_are_done_one_after_another_are_not_stuck(worker: WatchedW
     assert worker.watch(5000, work) is None
 
 
+def test_message_that_waits_for_a_slot_is_stuck_only_while_nobody_is_let_in(worker: WatchedWorker) -> None:
+    """A long queue of an agent with few slots moves, if not here. Mutant: the slot's progress not in the state."""
+    worker.begin_message()
+    slot = worker.partition.waiting_for_slot[50] = SimpleNamespace(progress=(0, 0))
+    assert worker.watch(TURN_BOUND_S - 10) is None
+
+    def let_in(second: int) -> None:
+        slot.progress = (1 + second // 100, 0)
+
+    assert worker.watch(20 * TURN_BOUND_S, let_in) is None
+    assert "partition 0" in (worker.watch(TURN_BOUND_S + 5) or "")
+
+
+def test_message_that_has_its_slot_is_stuck_whoever_else_is_let_in(worker: WatchedWorker) -> None:
+    """Only the oldest message counts. Mutant: the progress of any waiting one in the state."""
+    worker.begin_message()
+    slot = worker.partition.waiting_for_slot[51] = SimpleNamespace(progress=(0, 0))
+
+    def let_in(second: int) -> None:
+        slot.progress = (second, 0)
+
+    assert "partition 0" in (worker.watch(TURN_BOUND_S + 5, let_in) or "")
+
+
 def test_time_without_a_message_does_not_count_for_the_next(worker: WatchedWorker) -> None:
     """The clock begins with the message, not where the watermark came to stand."""
     worker.begin_message()
@@ -250,6 +274,6 @@ def test_stopped_partition_is_left_out_and_the_others_are_not(worker: WatchedWor
     worker.begin_message()
     worker.partition.phase = Phase.STOPPED
     assert worker.watch(1000) is None
-    worker.ownership.partitions[1] = SimpleNamespace(phase=Phase.OPENING, epoch=-1, number=1)
+    worker.ownership.partitions[1] = SimpleNamespace(phase=Phase.OPENING, epoch=-1, number=1, waiting_for_slot={})
     worker.consumer.cursors |= {TP(NAMES.messages, 1): Cursor(7), TP(NAMES.events, 1): Cursor(70)}
     assert "partition 1" in (worker.watch(200) or "")
