@@ -23,6 +23,7 @@ MAX_RECORD_BYTES = 4 * 1_048_576
 """Largest record batch written by us: an event, a dead letter or a session value may hold a whole input record and its
 envelope, a snapshot beside an answer. Our producers set ``message.max.bytes`` to this."""
 
+_BROKERS_CLOCK = "LogAppendTime"
 _SESSION_KEY = "session_id | tenant/session_id"
 _DEFAULT_MIN_INSYNC = 2
 
@@ -103,7 +104,7 @@ def catalog(
         *,
         policy: CleanupPolicy = "delete",
         binding: bool = False,
-        **config: int,
+        **config: int | str,
     ) -> TopicSpec:
         settings = {"min_insync_replicas": min_insync_replicas, **config}
         return TopicSpec(
@@ -118,8 +119,21 @@ def catalog(
         )
 
     return (
-        spec(names.messages, "Message", messages_retention_ms, max_message_bytes=MAX_INPUT_BYTES),
-        spec(names.control, "Control", messages_retention_ms, max_message_bytes=MAX_INPUT_BYTES),
+        # Clients write these two: their age, for shedding and retention, is told by the broker's clock, not by theirs.
+        spec(
+            names.messages,
+            "Message",
+            messages_retention_ms,
+            max_message_bytes=MAX_INPUT_BYTES,
+            message_timestamp_type=_BROKERS_CLOCK,
+        ),
+        spec(
+            names.control,
+            "Control",
+            messages_retention_ms,
+            max_message_bytes=MAX_INPUT_BYTES,
+            message_timestamp_type=_BROKERS_CLOCK,
+        ),
         # Compaction would keep one event a session: the log would be gone.
         spec(names.events, "SessionEvent", events_retention_ms, binding=True, max_message_bytes=MAX_RECORD_BYTES),
         # Kafka deletes whole segments: short ones, or a slow topic keeps its tokens for a week.

@@ -1,9 +1,11 @@
 """Creating and verifying topics on a real Kafka."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from infra.ports import free_port
@@ -104,6 +106,28 @@ def test_ensure_topics_other_retention_is_reported_not_refused(kafka: str, topic
     states = {state.name: state for state in ensure_topics(kafka, catalog(topic_names, 2))}
     assert states[topic_names.tokens].differences["retention.ms"] == ("86400000", "3600000")
     assert not states[topic_names.tokens].was_created
+
+
+def test_ensure_topics_publishers_clock_is_reported_and_not_believed(kafka: str, topic_names: TopicNames) -> None:
+    """A topic that somebody made before; and one of ours: whatever a client says, the broker's clock counts."""
+    create(kafka, topic_names.messages, 1)
+    messages, control, *_ = ensure_topics(kafka, catalog(topic_names, 1))
+    assert messages.differences["message.timestamp.type"] == ("LogAppendTime", "CreateTime")
+    assert not control.differences
+    stamps = {}
+    producer = Producer({"bootstrap.servers": kafka})
+    for name in (messages.name, control.name):
+        producer.produce(
+            name,
+            b"x",
+            timestamp=1_000_000,
+            on_delivery=lambda _, record: stamps.update({record.topic(): record.timestamp()}),
+        )
+    assert producer.flush(20) == 0
+    assert stamps[messages.name] == (TIMESTAMP_CREATE_TIME, 1_000_000)
+    kind, at_ms = stamps[control.name]
+    assert kind == TIMESTAMP_LOG_APPEND_TIME
+    assert abs(at_ms - time.time() * 1000) < 3_600_000
 
 
 def test_ensure_topics_no_broker_there_says_so_in_time() -> None:

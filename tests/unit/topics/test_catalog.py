@@ -52,6 +52,13 @@ def test_catalog_changelog_compacts_late_and_keeps_tombstones() -> None:
     assert config["delete.retention.ms"] == str(7 * DAY_MS)
 
 
+def test_catalog_what_clients_write_is_timed_by_the_broker() -> None:
+    """A client's clock neither has its messages shed nor kept for longer."""
+    stamped = {name for name, spec in by_name().items() if spec.config.get("message.timestamp.type")}
+    assert stamped == {NAMES.messages, NAMES.control}
+    assert by_name()[NAMES.messages].kafka_config()["message.timestamp.type"] == "LogAppendTime"
+
+
 def test_catalog_outputs_take_records_larger_than_any_input() -> None:
     """A dead letter holds a whole input record and its envelope."""
     limits = {name: int(spec.config["max.message.bytes"]) for name, spec in by_name().items()}
