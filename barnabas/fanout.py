@@ -28,6 +28,7 @@ from schemas.errors import (
     DecodeError,
     RegistryUnavailableError,
     SlowSubscriberError,
+    TopicGoneError,
 )
 from schemas.serdes import Codec
 from schemas.tokens import Token
@@ -104,6 +105,7 @@ class Subscription:
         Raises:
             SlowSubscriberError: It was cut off: too much was left unread.
             CursorExpiredError: Its records are gone by retention.
+            TopicGoneError: The topic was deleted, or made anew.
             BrokerError: Reading ended for good.
             StopAsyncIteration: It was closed.
         """
@@ -498,7 +500,10 @@ class FanOut(FeedListener):
     def _end_all(self, place: _Partition, everyone: list[Subscription], error: Exception) -> None:
         for one in everyone:
             place.remove(one)
-            one.end(BrokerError(f"{self._topic} cannot be read: {error}; go on from {one.end_cursor}"))
+            if isinstance(error, TopicGoneError):
+                one.end(error)  # there is nothing to go on with
+            else:
+                one.end(BrokerError(f"{self._topic} cannot be read: {error}; go on from {one.end_cursor}"))
 
     def _expired(self, cursor: Cursor, bounds: Bounds) -> CursorExpiredError:
         earliest = Cursor(cursor.partition, bounds.earliest - 1)

@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from barnabas.topic_watch import TopicWatch
+
 logger = logging.getLogger(__name__)
 
 _BATCH: Final = 1000
@@ -91,6 +93,7 @@ class KafkaFeed:
         self._versions: dict[int, int] = {}
         self._room = threading.Semaphore(_BATCHES_AHEAD)
         self._is_closed = False
+        self._watch = TopicWatch(topic, client_config)
         self._consumer = Consumer(
             {
                 "group.id": "barnabas-readers",  # required; assign() joins no group, and nothing is committed
@@ -138,6 +141,7 @@ class KafkaFeed:
                 first = self._consumer.poll(_POLL_S)
                 if first is not None:
                     self._hand_over([first, *self._consumer.consume(_BATCH, 0)], assigned)
+                self._watch.check()
         except Exception as error:  # noqa: BLE001 -- whatever ends the thread is told to those who wait for it
             self._tell(self._listener.failed, self, error)
         finally:
@@ -149,6 +153,8 @@ class KafkaFeed:
             order = self._orders.get()
             if order is None:
                 return False
+            if not assigned:
+                self._watch.begin()  # nobody was told of another topic
             partition, offset, version = order
             if partition in assigned:
                 self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])

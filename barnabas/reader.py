@@ -19,6 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from barnabas.topic_watch import TopicWatch
 from schemas.errors import BrokerError, TopicMismatchError
 
 _TIMEOUT_S = 15.0
@@ -84,6 +85,7 @@ class TopicReader:
         config = {"bootstrap.servers": bootstrap_servers, "log_level": 0, **(client_config or {})}
         self.topic = topic
         self._servers = bootstrap_servers
+        self._watch = TopicWatch(topic, config)
         self._admin = AdminClient(config)
         self.count = self._count_partitions()
         if expected_count not in {None, self.count}:
@@ -147,10 +149,16 @@ class TopicReader:
                     yield record
 
     def forever(self, timeout_s: float | None = None) -> Iterator[ReadRecord]:
-        """Yield what is there and what comes, for ``timeout_s`` seconds or without end; raises as :meth:`poll`."""
+        """Yield what is there and what comes, for ``timeout_s`` seconds or without end.
+
+        Raises:
+            BrokerError: The client cannot go on.
+            TopicGoneError: The topic was deleted, or made anew.
+        """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while deadline is None or time.monotonic() < deadline:
             yield from self.poll()
+            self._watch.check()
 
     def close(self) -> None:
         """End reading."""

@@ -32,6 +32,7 @@
     └── OperatorError            somebody has to change something; the text says what
         ├── SettingsError        a setting is unknown or impossible
         ├── BrokerError          no Java, no jars, or Kafka did not start
+        │   └── TopicGoneError       a topic was deleted, or made anew, while it was read
         ├── TopicMismatchError   a topic exists with other partitions or settings
         ├── AssignmentError      the topics of one partition number went to different workers
         ├── DamagedLogError      a part of the event log cannot be read: restore it from a replica
@@ -299,6 +300,12 @@ class BrokerError(OperatorError):
     """The embedded broker cannot run: no Java, no jars, no port, or Kafka stopped."""
 
     code = "broker"
+
+
+class TopicGoneError(BrokerError):
+    """A topic that is being read was deleted, or made anew: nothing more comes, and its cursors are void."""
+
+    code = "topic_gone"
 
 
 class TopicMismatchError(OperatorError):

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from barnabas.bounds import Bounds
 from barnabas.reader import ReadRecord
+from barnabas.topic_watch import TopicWatch
 from schemas.errors import BrokerError, ClientError
 
 _REQUEST_S: Final = 15.0
@@ -136,13 +137,19 @@ class EventLog:
                 self._fetcher(number).unassign()
 
     def follow(self, partition: int, first: int) -> Iterator[list[Message]]:
-        """Yield what comes from ``first`` on, without end; an empty list while nothing comes."""
-        consumer = self._scan()
+        """Yield what comes from ``first`` on, without end; an empty list while nothing comes.
+
+        Raises:
+            TopicGoneError: The topic was deleted, or made anew.
+            BrokerError: The client failed.
+        """
+        consumer, watch = self._scan(), TopicWatch(self.topic, self._config)
         consumer.assign([TopicPartition(self.topic, partition, first)])
         while True:
             head = consumer.poll(_POLL_S * 5)
             messages = [head, *consumer.consume(_BATCH, 0)] if head is not None else []
             self._check_open()
+            watch.check()
             yield [message for message in messages if self._is_record(message)]
 
     def close(self) -> None:
