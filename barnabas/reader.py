@@ -123,13 +123,18 @@ class TopicReader:
 
     def _offsets(self, spec: OffsetSpec) -> dict[int, int]:
         wanted = {TopicPartition(self.topic, number): spec for number in self.partitions}
-        try:
-            futures = self._admin.list_offsets(
-                wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT_S
-            )
-            return {place.partition: future.result().offset for place, future in futures.items()}
-        except KafkaException as error:
-            raise self._unreachable(error) from error
+        give_up = time.monotonic() + _TIMEOUT_S
+        while True:
+            try:
+                futures = self._admin.list_offsets(
+                    wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT_S
+                )
+                return {place.partition: future.result().offset for place, future in futures.items()}
+            except KafkaException as error:
+                # A topic that was just made, or a broker that was just started.
+                if error.args[0].code() not in _LEADERLESS or time.monotonic() > give_up:
+                    raise self._unreachable(error) from error
+            time.sleep(_POLL_S)
 
     def poll(self, timeout_s: float = _POLL_S) -> list[ReadRecord]:
         """Return the next records, in the order of each partition; none after ``timeout_s``.
@@ -207,6 +212,8 @@ class TopicReader:
         why = error.args[0].str()
         return BrokerError(f"Kafka at {self._servers} failed or did not answer ({why}); is it running?")
 
+
+_LEADERLESS = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 
 #: The client comes back from these by itself.
 _PASSING = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE})  # noqa: SLF001

@@ -37,7 +37,8 @@ def unserved(
 
 def delete(deployment: Deployment, topic: str) -> None:
     """Delete a topic behind everybody's back."""
-    AdminClient({"bootstrap.servers": deployment.bootstrap_servers}).delete_topics([topic])[topic].result(20)
+    admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})  # its answers come while it lives
+    admin.delete_topics([topic])[topic].result(20)
 
 
 @pytest.mark.parametrize("is_made_anew", [False, True])
