@@ -60,6 +60,8 @@ class Token(Struct, frozen=True, kw_only=True, tag="Token", gc=False):
         cause: In ``failed``, the error code.
         detail: In ``failed`` and ``cancelled``, a sentence for people.
         usage: In ``completed``, the model's token counts.
+        finish_reason: In ``completed``, why the model stopped, in its provider's word: ``stop``, ``length``. None where
+            the outcome is repeated to somebody who sent its message again; so is ``usage``.
         tool: In ``tool``, the call or its result.
         retry_after_ms: In ``failed`` for ``overloaded``: when to publish it again, under another message id.
         occurred_at: Unix time in milliseconds.
@@ -80,3 +82,4 @@ class Token(Struct, frozen=True, kw_only=True, tag="Token", gc=False):
     usage: Usage | None = None
     tool: ToolUse | None = None
     retry_after_ms: int | None = None
+    finish_reason: str | None = None

@@ -193,6 +193,7 @@ def terminal_token(
     cause: str | None = None,
     detail: str | None = None,
     usage: Usage | None = None,
+    finish_reason: str | None = None,
     retry_after_ms: int | None = None,
 ) -> Token:
     """Build the record that ends a turn's stream; it repeats text and number of deltas, so that a gap shows."""
@@ -209,6 +210,7 @@ def terminal_token(
         cause=cause,
         detail=detail,
         usage=usage,
+        finish_reason=finish_reason,
         retry_after_ms=retry_after_ms,
         occurred_at=now_ms(),
     )

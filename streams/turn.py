@@ -358,9 +358,9 @@ class Turn:
 
     def _terminal(self, outcome: Outcome) -> Token:
         deltas = self._stream.deltas if self._stream is not None else 0
-        kind, text, cause, detail, usage = TokenKind.COMPLETED, None, None, None, None
+        kind, text, cause, detail, usage, finish_reason = TokenKind.COMPLETED, None, None, None, None, None
         if isinstance(outcome, TurnCompleted):
-            text, usage = outcome.text, outcome.usage
+            text, usage, finish_reason = outcome.text, outcome.usage, outcome.finish_reason
         elif isinstance(outcome, TurnFailed):
             kind, cause, detail = TokenKind.FAILED, outcome.cause, outcome.detail
         elif isinstance(outcome, MessageRejected):
@@ -378,6 +378,7 @@ class Turn:
             cause=cause,
             detail=detail,
             usage=usage,
+            finish_reason=finish_reason,
             retry_after_ms=retry_after_ms(cause, self._env.limits),
         )
 
