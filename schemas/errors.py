@@ -15,6 +15,7 @@
     │   ├── UnauthenticatedError a request that does not say who asks, or not credibly
     │   ├── ForbiddenError       ... or who may not do that
     │   ├── NotFoundError        ... or for what is not there, or not the caller's
+    │   ├── AnswerChangedError   an answer began again with another text, for a reader who can only append
     │   ├── HistoryLostError     the log's beginning is gone: what a session was cannot be folded
     │   └── TurnError            a client's message got no answer; the ids are attributes
     │       ├── TurnFailedError      the turn failed: ``cause`` and ``detail``
@@ -144,6 +145,12 @@ class NotFoundError(TerminalError):
     """A request to the gateway asks for what is not there; what belongs to another tenant is not there either."""
 
     code = "not_found"
+
+
+class AnswerChangedError(TerminalError):
+    """An answer was cut off and began again with another text; its reader cannot take back what it was given."""
+
+    code = "answer_changed"
 
 
 class HistoryLostError(TerminalError):

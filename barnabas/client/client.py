@@ -630,11 +630,12 @@ def _answer_of(last: Part, text: str) -> Answer:
     token = last.token
     if token.kind is TokenKind.COMPLETED:
         ids = (token.session_id, token.message_id, token.turn_id)
-        return Answer(text, token.usage or Usage(), *ids, last.cursor)
-    raise _error_of(token, text)
+        return Answer(text, token.usage or Usage(), *ids, last.cursor, token.finish_reason)
+    raise turn_error(token, text)
 
 
-def _error_of(token: Token, text: str) -> TurnError:
+def turn_error(token: Token, text: str) -> TurnError:
+    """Return what a turn that ended without an answer is to its client; ``text`` is what was streamed."""
     retry_after = token.retry_after_ms / 1000 if token.retry_after_ms else None
     kind: type[TurnError] = TurnFailedError
     why = f"{token.cause}: {token.detail}" + (f"; try again in {retry_after:g} s" if retry_after else "")

@@ -72,6 +72,7 @@ class Answer:
         message_id: Of the message.
         turn_id: Of the turn.
         cursor: Behind its last token.
+        finish_reason: Why the model stopped: ``stop``, ``length``, ...; None for a message that was sent again.
     """
 
     text: str
@@ -80,6 +81,7 @@ class Answer:
     message_id: str
     turn_id: str
     cursor: Cursor
+    finish_reason: str | None = None
 
     def __str__(self) -> str:
         return self.text

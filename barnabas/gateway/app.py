@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
-from barnabas.gateway import health, openapi
+from barnabas.gateway import health, messages, openai, openapi
 from barnabas.gateway.gateway import Gateway
 from barnabas.gateway.observer import Observer
 from barnabas.gateway.problems import ProblemBoundary, respond
@@ -25,6 +25,8 @@ from barnabas.settings import Settings
 MODULES: Final[tuple[ModuleType, ...]] = (
     health,
     openapi,
+    openai,
+    messages,
 )
 
 

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.errors import (
+    AnswerChangedError,
     AnswerTimeoutError,
     BarnabasError,
     BrokerError,
@@ -54,6 +55,7 @@ _STATUSES: Final[Mapping[type[BarnabasError], int]] = {
     HistoryLostError: 410,
     RecordTooLargeError: 413,
     TurnCancelledError: 409,
+    AnswerChangedError: 502,
     AnswerTimeoutError: 504,
     DeliveryUnknownError: 503,
     RegistryUnavailableError: 503,
@@ -79,7 +81,7 @@ _CAUSES: Final[Mapping[str, int]] = {
 }
 
 #: Trying the same again does not help: the message is in Kafka and has, or will have, its outcome.
-_SETTLED: Final = (TurnError, AnswerTimeoutError)
+_SETTLED: Final = (AnswerTimeoutError, AnswerChangedError, DeliveryUnknownError)
 
 
 class Refusal(HTTPException):
@@ -206,7 +208,7 @@ def may_not_retry(error: Exception) -> bool:
     """
     if isinstance(error, TurnError):
         return error.retry_after is None
-    return isinstance(error, (*_SETTLED, DeliveryUnknownError))
+    return isinstance(error, _SETTLED)
 
 
 class ProblemBoundary:
