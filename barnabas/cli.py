@@ -20,6 +20,7 @@ from barnabas.commands import (
     events,
     gateway,
     info,
+    keys,
     replay,
     send,
     sessions,
@@ -76,6 +77,7 @@ app.command(short_help="Replay events, each with its verdict.")(replay.replay)
 app.add_typer(sessions.app, name="sessions", short_help="Look at sessions, now and then.")
 app.command(short_help="Print a session's conversation.")(transcript.transcript)
 app.command(short_help="Check the table against the log.")(doctor.doctor)
+app.add_typer(keys.app, name="keys", short_help="Make and check API keys of the gateway.")
 app.command(short_help="Make, verify and show the topics.")(info.topics)
 app.command(short_help="Show the version.")(info.version)
 

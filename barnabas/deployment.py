@@ -12,6 +12,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from barnabas.composition import build_agents, topic_specs
+from barnabas.gateway.security.exposure import check_certificate, check_exposure, warnings_of
 from barnabas.service_process import ServiceProcess
 from barnabas.settings import Settings
 from infra.broker import Broker
@@ -96,6 +97,11 @@ class Deployment:
             BarnabasError: Something did not start; the text says what to do.
         """
         build_agents(self._settings)  # a wrong model is refused before anything runs
+        if self._gateway is not None:
+            check_exposure(self._settings)
+            check_certificate(self._settings)
+            for warning in warnings_of(self._settings):
+                self._say(f"warning: {warning}")
         if self._settings.bootstrap_servers is None:
             self._broker = Broker(self._settings.broker_dir, stops_with_parent=True)
             self.bootstrap_servers = self._broker.start().bootstrap_servers

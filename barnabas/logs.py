@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import structlog
 
 from streams.monitoring.turn_context import turn_fields
+
+_CREDENTIALS: Final = re.compile(
+    r"""bk_[a-z0-9-]{1,32}_[0-9a-f]{8,}|eyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=\bbearer[ .])[^\s"',]+""", re.IGNORECASE
+)
+_REDACTED: Final = "********"
 
 #: These tell at INFO what each of their inner services does.
 _TALKATIVE = ("aiokafka", "faust", "mode", "kafka", "librdkafka", "asyncio")
@@ -32,13 +38,14 @@ def configure_logging(level: str, *, debug: bool = False, form: Literal["console
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _RedactingFormatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(form)],
         )
     )
     if not debug:
         handler.addFilter(_is_ours)
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # at debug it writes down every header of a WebSocket
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else level.upper())
@@ -50,6 +57,19 @@ def configure_logging(level: str, *, debug: bool = False, form: Literal["console
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
+    """Leaves out what looks like somebody's credentials: a key in a URL, a header in a library's own record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return redacted(super().format(record))
+
+
+def redacted(text: str) -> str:
+    """Return a text without API keys, JSON Web Tokens and what follows ``Bearer``."""
+    return _CREDENTIALS.sub(_REDACTED, text)
 
 
 def _renderers(form: Literal["console", "json"]) -> list[structlog.typing.Processor]:

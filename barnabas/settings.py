@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from barnabas.gateway.options import GatewayOptions
+from barnabas.gateway.security.validation import check_security, check_tls
 from barnabas.sources import NESTED, PREFIX, FieldError, Sources
 from schemas.errors import SettingsError
 from state.memory import RecentMessages
@@ -224,6 +225,8 @@ class Settings(BaseSettings):
             is_bound = type(number) in {int, float} and field.name != "port"
             if is_bound and number <= 0:
                 raise FieldError((field.name,), f"{number} is impossible; it is above 0")
+        check_security(value.security)
+        check_tls(value.tls)
         return value
 
     @model_validator(mode="after")

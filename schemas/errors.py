@@ -12,8 +12,8 @@
     │   ├── StepLimitError       a model kept asking for tools
     │   ├── CursorError          a cursor that is none, or of another partition
     │   │   └── CursorExpiredError   ... or whose records are gone: ``earliest`` is where to begin
-    │   ├── UnauthenticatedError a request that does not say who asks, or not credibly
-    │   ├── ForbiddenError       ... or who may not do that
+    │   ├── UnauthenticatedError a request that does not say who asks, or not credibly: ``had_credentials``
+    │   ├── ForbiddenError       ... or who may not do that: ``scope`` is what it lacks
     │   ├── NotFoundError        ... or for what is not there, or not the caller's
     │   ├── AnswerChangedError   an answer began again with another text, for a reader who can only append
     │   ├── HistoryLostError     the log's beginning is gone: what a session was cannot be folded
@@ -25,6 +25,7 @@
     │   ├── ProviderUnavailableError   connection refused, 429, 5xx
     │   ├── ProviderTimeoutError       connect, first token, between tokens or total
     │   ├── RegistryUnavailableError   the schema registry did not answer: nothing is known of the bytes
+    │   ├── KeysUnavailableError       the keys that check tokens cannot be had: nothing is known of the caller
     │   ├── DeliveryUnknownError       a record's delivery timed out: it may be in the log or not
     │   │   └── RecordTooLargeError    ... or was refused for its size: sending it again cannot help
     │   ├── PartitionClosedError       the partition's epoch is over: the next owner goes on
@@ -130,15 +131,31 @@ class CursorExpiredError(CursorError):
 
 
 class UnauthenticatedError(TerminalError):
-    """A request to the gateway says not who asks, or cannot prove it."""
+    """A request to the gateway says not who asks, or cannot prove it.
+
+    Attributes:
+        had_credentials: Whether it had any; they were nobody's.
+    """
 
     code = "unauthenticated"
 
+    def __init__(self, message: str, *, had_credentials: bool = False) -> None:
+        super().__init__(message)
+        self.had_credentials = had_credentials
+
 
 class ForbiddenError(TerminalError):
-    """A request to the gateway asks for what its caller may not do."""
+    """A request to the gateway asks for what its caller may not do.
+
+    Attributes:
+        scope: What it lacks; None where no scope would help.
+    """
 
     code = "forbidden"
+
+    def __init__(self, message: str, *, scope: str | None = None) -> None:
+        super().__init__(message)
+        self.scope = scope
 
 
 class NotFoundError(TerminalError):
@@ -243,6 +260,15 @@ class RegistryUnavailableError(RetryableError):
     """The schema registry could not be reached or failed; the record may be sound, so it is no dead letter."""
 
     code = "registry_unavailable"
+
+
+class KeysUnavailableError(RetryableError):
+    """The keys that tokens are checked with cannot be fetched; the token may be sound."""
+
+    code = "keys_unavailable"
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the identity provider's keys cannot be had; try again", retry_after=retry_after)
 
 
 class DeliveryUnknownError(RetryableError):

@@ -45,18 +45,29 @@ def show(
 
 @app.command()
 def check(*, as_json: Json = False) -> None:
-    """Read the settings as a worker does, models and tools included; exit code 1 with the place of a mistake.
+    """Read the settings as workers and gateway do, models and tools included; exit code 1 with the place of a mistake.
 
     Example: barnabas config check --config production.yaml
     """
     from barnabas.composition import build_agents
     from barnabas.configuration import effective_settings
+    from barnabas.gateway.security.exposure import check_certificate, check_exposure, warnings_of
 
     path, found = effective_settings(_file())
-    build_agents(context.settings())
+    settings = context.settings()
+    build_agents(settings)
+    warnings: list[str] = []
+    if settings.gateway.enabled:
+        check_exposure(settings)
+        check_certificate(settings)
+        warnings += warnings_of(settings)
+    for warning in warnings:
+        context.say(f"warning: {warning}")
     changed = sum(setting.origin != "default" for setting in found)
     if as_json:
-        context.print_json({"event": "ok", "file": str(path) if path else None, "settings": changed})
+        context.print_json(
+            {"event": "ok", "file": str(path) if path else None, "settings": changed, "warnings": warnings}
+        )
         return
     sys.stdout.write(f"ok: {changed} settings from {path or 'the environment'}, the rest are defaults\n")
 

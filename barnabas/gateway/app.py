@@ -18,7 +18,7 @@ from barnabas.gateway import health, messages, openai, openapi
 from barnabas.gateway.gateway import Gateway
 from barnabas.gateway.observer import Observer
 from barnabas.gateway.problems import ProblemBoundary, respond
-from barnabas.gateway.security.authenticator import Authenticator
+from barnabas.gateway.security.guard import Guard, cross_origin
 from barnabas.settings import Settings
 
 #: Each has ``routes()``.
@@ -52,8 +52,9 @@ def make_app(settings: Settings, *, gateway: Gateway | None = None) -> Starlette
         routes=routes,
         middleware=[
             Middleware(Observer, figures=shared.figures, routes=routes),
+            *cross_origin(shared.options.security),
+            Middleware(Guard, options=shared.options, authenticator=shared.authenticator),
             Middleware(ProblemBoundary),
-            Middleware(Authenticator),
         ],
         exception_handlers={HTTPException: _refused},
         lifespan=lifespan,

@@ -8,6 +8,8 @@ from barnabas.client import Client
 from barnabas.gateway.kafka_probe import KafkaProbe
 from barnabas.gateway.metrics import GatewayFigures
 from barnabas.gateway.open_streams import OpenStreams
+from barnabas.gateway.security.authenticator import Authenticator
+from barnabas.gateway.security.exposure import is_loopback_name
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -27,6 +29,7 @@ class Gateway:
         client: The one client of all requests: one producer, and one reader of each partition.
         figures: What ``/metrics`` shows.
         streams: Responses that last.
+        authenticator: Says who asks.
         servers: Kafka's address, once it is open.
     """
 
@@ -36,6 +39,7 @@ class Gateway:
         self.client = Client(settings)
         self.figures = GatewayFigures()
         self.streams = OpenStreams(self.figures)
+        self.authenticator = Authenticator(self.options.security, is_loopback=is_loopback_name(self.options.host))
         self.servers = ""
         self._kafka: KafkaProbe | None = None
 
@@ -53,6 +57,7 @@ class Gateway:
     async def close(self) -> None:
         """End what is open, and the connections. Repeatable."""
         self.streams.end_all()
+        await self.authenticator.aclose()
         await self.client.close()
 
     async def problems(self) -> list[str]:

@@ -48,8 +48,9 @@ async def readyz(request: Request) -> Response:
 @operation(
     "Figures for Prometheus",
     tag="health",
-    scope=None,
+    scope="operate",
     replies={200: Reply(str, "In Prometheus's text format.", media=("text/plain",))},
+    refusals=(401, 403),
 )
 async def metrics(request: Request) -> Response:
     """Requests, durations, open streams, and the process."""

@@ -14,17 +14,20 @@
         \"\"\"What stands here is the operation's description.\"\"\"
         order = await read_body(request, CancelOrder)
 
+The scope is asked for before the handler runs: none can forget to.
 Path parameters are the route's own. ``query`` is a struct that the handler reads with :func:`~bodies.read_query`.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 from msgspec import Struct
+from starlette.requests import HTTPConnection
 
 from barnabas.gateway.security.principal import Scope
 
@@ -123,8 +126,15 @@ def operation(
             refusals=refusals,
             style=style,
         )
-        setattr(handler, _ATTRIBUTE, made)
-        return handler
+
+        @functools.wraps(handler)
+        async def permitted(request: HTTPConnection) -> Any:
+            if scope is not None:
+                request.state.principal.require(scope)
+            return await handler(request)
+
+        setattr(permitted, _ATTRIBUTE, made)
+        return cast("_Handler", permitted)
 
     return describe
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from barnabas.gateway.security.options import SecurityOptions, TlsOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,9 @@ class GatewayOptions:
         send_timeout_s: Longest a client may take none of what is written to it, in seconds; then it is cut off.
         drain_timeout_s: After SIGTERM, how long answers under way may go on, in seconds; streams that can be resumed
             elsewhere end at once.
-        max_body_bytes: Longest request body.
+        max_body_bytes: Longest request body, and longest message on a WebSocket.
+        security: Who reaches it, and how much of it.
+        tls: Its own TLS.
     """
 
     enabled: bool = True
@@ -33,3 +37,5 @@ class GatewayOptions:
     send_timeout_s: float = 30.0
     drain_timeout_s: float = 10.0
     max_body_bytes: int = 1_000_000
+    security: SecurityOptions = field(default_factory=SecurityOptions)
+    tls: TlsOptions = field(default_factory=TlsOptions)

@@ -192,13 +192,24 @@ def respond(error: Exception, path: str) -> Response:
     if retry_after is not None:
         headers.setdefault("Retry-After", str(math.ceil(retry_after)))
     if problem.status == HTTPStatus.UNAUTHORIZED:
-        headers.setdefault("WWW-Authenticate", "Bearer")
+        headers.setdefault("WWW-Authenticate", _challenge("invalid_token" if _had_credentials(error) else None))
+    elif isinstance(error, ForbiddenError) and error.scope is not None:
+        headers.setdefault("WWW-Authenticate", f'{_challenge("insufficient_scope")}, scope="{error.scope}"')
     headers["Cache-Control"] = "no-store"
     if path.startswith(OPENAI_PREFIX):
         if may_not_retry(error):
             headers["X-Should-Retry"] = "false"  # the client's own word for it
         return Response(msgspec.json.encode(error_of(problem)), problem.status, headers, "application/json")
     return Response(msgspec.json.encode(problem), problem.status, headers, "application/problem+json")
+
+
+def _had_credentials(error: Exception) -> bool:
+    return isinstance(error, UnauthenticatedError) and error.had_credentials
+
+
+def _challenge(cause: str | None) -> str:
+    """Return the scheme that is expected, and what was wrong (RFC 6750); without credentials nothing was."""
+    return 'Bearer realm="barnabas"' + (f', error="{cause}"' if cause else "")
 
 
 def may_not_retry(error: Exception) -> bool:

@@ -8,12 +8,15 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import uvicorn
 
 from barnabas.gateway.app import make_app
 from barnabas.gateway.gateway import Gateway
+from barnabas.gateway.security.bounded_protocol import BoundedProtocol
+from barnabas.gateway.security.exposure import check_certificate, check_exposure, warnings_of
 from barnabas.settings import Settings
 from schemas.errors import SettingsError
 
@@ -42,11 +45,16 @@ class GatewayServer:
         """Serve until SIGTERM or SIGINT.
 
         Raises:
-            SettingsError: The address cannot be had.
+            SettingsError: The address cannot be had, or is reached by others and nobody is asked who they are; or
+                there is no such certificate.
             BrokerError: No Kafka is known or answers, or it has no such deployment.
             TopicMismatchError: The topics have another number of partitions than the settings say.
         """
         options = self._settings.gateway
+        check_exposure(self._settings)
+        check_certificate(self._settings)
+        for warning in warnings_of(self._settings):
+            logger.warning(warning)
         with _listening(options.host, options.port) as listener:
             try:
                 await self.gateway.open()
@@ -56,16 +64,23 @@ class GatewayServer:
 
     async def _serve(self, listener: socket.socket) -> None:
         options = self._settings.gateway
+        security = options.security
         config = uvicorn.Config(
             make_app(self._settings, gateway=self.gateway),
             loop="none",
-            http="httptools",
+            http=partial(  # type: ignore[arg-type]  # called as the class would be
+                BoundedProtocol, max_head_bytes=security.max_head_bytes, head_timeout_s=security.head_timeout_s
+            ),
             ws="websockets-sansio",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,
+            ws_max_size=options.max_body_bytes,
+            proxy_headers=bool(security.trusted_proxies),
+            forwarded_allow_ips=list(security.trusted_proxies),
+            ssl_certfile=options.tls.certificate,
+            ssl_keyfile=options.tls.key,
             backlog=_BACKLOG,
             timeout_keep_alive=max(1, round(options.keep_alive_s)),
             timeout_graceful_shutdown=round(options.drain_timeout_s + _LAST_WORDS_S) or 1,
@@ -85,7 +100,8 @@ class GatewayServer:
     async def _announce(self, server: uvicorn.Server, listener: socket.socket) -> None:
         while not server.started:  # noqa: ASYNC110 -- uvicorn has no event for it
             await asyncio.sleep(0.005)
-        self._on_ready(url_of(listener))
+        is_tls = self._settings.gateway.tls.certificate is not None
+        self._on_ready(url_of(listener, scheme="https" if is_tls else "http"))
 
 
 class _Server(uvicorn.Server):
@@ -120,10 +136,10 @@ class _Server(uvicorn.Server):
             last_call.cancel()
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, *, scheme: str = "http") -> str:
     """Return the address that a socket listens on."""
     host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -47,13 +47,32 @@ def page() -> str:
 def _groups() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         if dataclasses.is_dataclass(field.annotation) and isinstance(field.annotation, type):
-            yield f"## {name}"
-            yield prose(field.annotation)
-            yield _table(field.annotation, (name,))
+            yield from _group(field.annotation, (name,))
         elif name == "agents":
             yield "## agents"
             yield "Agents by name; a message names the one that is to answer. " + prose(AgentSettings)
             yield _table(AgentSettings, (name, "NAME"))
+
+
+def _group(model: type, above: tuple[str, ...]) -> Iterator[str]:
+    """Yield a dataclass's section, then those of the dataclasses within it."""
+    yield f"## {'.'.join(above)}"
+    yield prose(model)
+    yield _table(model, above)
+    hints = get_type_hints(model)
+    for each in dataclasses.fields(model):
+        inner, is_named = _inner(hints[each.name])
+        if inner is not None:
+            yield from _group(inner, (*above, each.name, *(["NAME"] if is_named else [])))
+
+
+def _inner(annotation: Any) -> tuple[type | None, bool]:
+    """Return the dataclass that a field holds, and whether it holds some of them by name."""
+    is_named = get_origin(annotation) is dict
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            return kind, is_named
+    return None, False
 
 
 def _table(model: type, above: tuple[str, ...]) -> str:
@@ -74,11 +93,17 @@ def _fields(model: type) -> Iterator[_Field]:
             yield _Field(name, _kind(field), _default(field), meanings[name])
     elif dataclasses.is_dataclass(model):
         for each in dataclasses.fields(model):
-            yield _Field(each.name, code(_plain(each.type)), code(_said(each.default)), meanings[each.name])
+            is_group = _inner(get_type_hints(model)[each.name])[0] is not None
+            kind = "see below" if is_group else code(_plain(each.type))
+            default = (
+                "" if is_group else "required" if each.default is dataclasses.MISSING else code(_said(each.default))
+            )
+            yield _Field(each.name, kind, default, meanings[each.name])
 
 
 def _plain(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else type_name(annotation)
+    name = annotation if isinstance(annotation, str) else type_name(annotation)
+    return name.replace("tuple[str, ...]", "list[str]").replace("datetime", "time")
 
 
 def _kind(field: FieldInfo) -> str:

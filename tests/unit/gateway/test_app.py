@@ -48,7 +48,7 @@ async def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
     """Give a client of the application, which is not connected."""
     monkeypatch.setattr(app_module, "MODULES", (*MODULES, RaisingModule))
     made = make_app(Settings(data_dir=tmp_path))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(made), base_url="http://gateway") as opened:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(made), base_url="http://localhost") as opened:
         yield opened
 
 
