@@ -32,6 +32,18 @@ _log = structlog.get_logger(__name__)
 PUBLIC_PATHS: Final = frozenset({"/", "/favicon.ico", "/healthz", "/readyz", "/openapi.json"})
 PUBLIC_PREFIX: Final = "/assets/"
 
+#: What pages of allowed sites may read beside the usual.
+_EXPOSED: Final = (
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Cursor",
+    "X-Message-Id",
+    "X-Session-Id",
+    "X-Should-Retry",
+    "X-Turn-Id",
+)
+
 #: Probes name the gateway by an address that no setting knows.
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
 #: Paths whose responses last; one that is refused has had no effect yet. WebSockets last as well.
@@ -153,7 +165,7 @@ def cross_origin(options: SecurityOptions) -> list[Middleware]:
             allow_origins=options.allowed_origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["Retry-After", "WWW-Authenticate", "Location"],
+            expose_headers=_EXPOSED,
         )
     ]
 

@@ -21,7 +21,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of a gateway with two agents, which is not connected: what is published is a 503."""
     agents = {"assistant": AgentSettings(), "brief": AgentSettings(max_tokens=50)}
     app = make_app(Settings(data_dir=tmp_path, agents=agents))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as opened:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as opened:
         yield opened
 
 
