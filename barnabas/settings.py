@@ -8,6 +8,7 @@ those. Defaults of a worker's limits stand where they are used: in the dataclass
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -58,6 +59,18 @@ def _all_positive(value: _Numbers) -> _Numbers:
         number = getattr(value, field.name)
         if number is not None and number <= 0:
             raise FieldError((field.name,), f"{number} is impossible; it is above 0")
+    return value
+
+
+def _parsed(value: Any) -> Any:
+    """Return a mapping with what is JSON within it parsed: variables of fields that deep down come as texts."""
+    if isinstance(value, dict):
+        return {name: _parsed(inner) for name, inner in value.items()}
+    if isinstance(value, str) and value[:1] in {"{", "["}:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
     return value
 
 
@@ -216,6 +229,11 @@ class Settings(BaseSettings):
         if not 0 <= value.port <= _LAST_PORT:
             raise FieldError(("port",), f"{value.port} is impossible; it is 0 (a free one) to {_LAST_PORT}")
         return value
+
+    @field_validator("gateway", mode="before")
+    @classmethod
+    def _said_in_json(cls, value: Any) -> Any:
+        return _parsed(value)
 
     @field_validator("gateway")
     @classmethod

@@ -61,7 +61,7 @@ def new(
         return
     sys.stdout.write(f"{made.key}\n")
     sys.stdout.flush()
-    context.say("\nKeep it: it is shown this once. For barnabas.yaml:\n")
+    context.say("\n# Keep the key, it is shown this once. These lines are for barnabas.yaml:")
     settings = {"gateway": {"security": {"api_keys": {made.id: lines}}}}
     context.say(yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=200).rstrip())
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from asyncio import TimerHandle
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-#: How long the rest of a body that nobody reads may still come: a client that is cut off while it sends sees no answer.
+#: How long what nobody reads may still come: a client that is cut off while it sends sees no answer.
 _LINGER_S: Final = 2.0
 
 
@@ -30,8 +30,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timeout_s = head_timeout_s
         self._head_bytes = 0
         self._unparsed_bytes = 0  # since the parser last found something whole
-        self._is_head_too_large = False
-        self._is_body_open = False
+        self._is_head_too_large = self._is_refused = False
+        self._reading: RequestResponseCycle | None = None  # the request whose body is coming
         self._timer: TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -46,6 +46,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; refuse what does not become a header however much of it comes."""
+        if self._is_refused:
+            return
         self._unparsed_bytes += len(data)
         super().data_received(data)
         if self._unparsed_bytes > self._max_head_bytes and not self.transport.is_closing():
@@ -57,19 +59,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_head_too_large:
             super().send_400_response(msg)
             return
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
+        self._is_refused = True
         text = b"request line and headers are too large"
         head = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
         self.transport.write(head + b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(text), text))
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._wait(_LINGER_S)
 
     def on_message_begin(self) -> None:
         """Begin to count and to wait."""
         self._head_bytes = self._unparsed_bytes = 0
-        self._is_body_open = True
-        if self._timer is None:
-            self._wait(self._head_timeout_s)
+        self._wait(self._head_timeout_s)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -87,6 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unparsed_bytes = 0
         self._wait(None)
         super().on_headers_complete()
+        self._reading = self.cycle
 
     def on_body(self, body: bytes) -> None:
         """A body has its own bound, where it is read."""
@@ -96,14 +100,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Nothing more comes of this request."""
         self._unparsed_bytes = 0
-        self._is_body_open = False
+        self._reading = None
         self._wait(None)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Take the rest of a body that was answered before its end, for a while."""
         super().on_response_complete()
-        if self._is_body_open and not self.transport.is_closing():
+        if self._reading is not None and self._reading.response_complete and not self.transport.is_closing():
             self._wait(_LINGER_S)
 
     def _count(self, length: int) -> None:

@@ -42,6 +42,7 @@ _EXPOSED: Final = (
     "X-Session-Id",
     "X-Should-Retry",
     "X-Turn-Id",
+    "X-Without-Effect",
 )
 
 #: Probes name the gateway by an address that no setting knows.

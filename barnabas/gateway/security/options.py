@@ -78,7 +78,7 @@ class SecurityOptions:
         body_timeout_s: How long a body may take to come, in seconds.
         requests_per_s: That one caller may make for long; a caller is a principal, or an address where nobody is asked.
         burst: ... and at once.
-        max_streams: Streams that one caller may have open at once.
+        max_streams: Streams and completions under way that one caller may have at once.
     """
 
     api_keys: dict[str, ApiKeyOptions] = field(default_factory=dict)
@@ -90,9 +90,9 @@ class SecurityOptions:
     max_head_bytes: int = 32 * 1024
     head_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
-    requests_per_s: float = 50.0
-    burst: int = 200
-    max_streams: int = 200
+    requests_per_s: float = 100.0
+    burst: int = 500
+    max_streams: int = 1_000
 
     @property
     def asks(self) -> bool:

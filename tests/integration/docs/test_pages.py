@@ -18,7 +18,7 @@ from tests.support.processes import ROOT, environment
 from topics.names import TopicNames
 
 #: What pages say where a reader's own address, topics or port would stand.
-_ADDRESS, _METRICS_PORT, _GATEWAY_PORT = "127.0.0.1:9092", "9464", "8080"
+_ADDRESS, _METRICS_PORT, _GATEWAY_PORT, _TLS_PORT = "127.0.0.1:9092", "9464", "8080", "8443"
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): read_blocks(path, ROOT)
@@ -70,6 +70,7 @@ def _run(page: str, kafka: str, model_endpoint: str, folder: Path) -> None:
         _ADDRESS: kafka,
         _METRICS_PORT: str(free_port()),
         _GATEWAY_PORT: str(free_port()),
+        _TLS_PORT: str(free_port()),
     }
     env = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka,

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -23,7 +25,7 @@ from barnabas.gateway.security import exchange
 from barnabas.gateway.security.api_key import new_key
 from barnabas.gateway.security.authenticator import Authenticator
 from barnabas.gateway.security.guard import Guard, cross_origin
-from barnabas.gateway.security.options import ApiKeyOptions, SecurityOptions
+from barnabas.gateway.security.options import ApiKeyOptions, JwtOptions, SecurityOptions
 from barnabas.gateway.security.response_headers import SECURITY_HEADERS
 
 KEY, SHORT = new_key("ada"), new_key("short")
@@ -436,3 +438,14 @@ async def test_server_without_the_extension_closes_instead() -> None:
     peer = _Peer(_Behind(_options()).app, _scope("websocket", "/ws", {}, extensions={}))
     await peer.task
     assert peer.all == [{"type": "websocket.close", "code": 1008}]
+
+
+async def test_issuer_that_is_away_is_no_answer_about_the_caller() -> None:
+    """503 with a time, not 401: the token may be sound; API keys go on."""
+    options = _options(jwt=JwtOptions(issuer="i", audience="a", jwks_url="http://127.0.0.1:1/jwks"))
+    token = jwt.encode({}, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256", headers={"kid": "one"})
+    transport = httpx.ASGITransport(_Behind(options).app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        away = await client.get("/echo", headers={"Authorization": f"Bearer {token}"})
+        assert (away.status_code, away.json()["code"], away.headers["retry-after"]) == (503, "keys_unavailable", "5")
+        assert (await client.get("/echo", headers=AUTHORIZED)).status_code == 200
