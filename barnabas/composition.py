@@ -82,9 +82,14 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
 
 
 def worker_options(
-    settings: Settings, bootstrap_servers: str, *, name: str = "", monitoring_port: int | None = None
+    settings: Settings,
+    bootstrap_servers: str,
+    *,
+    name: str = "",
+    monitoring_port: int | None = None,
+    reads_port: int | None = None,
 ) -> WorkerOptions:
-    """Return what a worker needs to know; ``monitoring_port`` is over the settings' own.
+    """Return what a worker needs to know; ``monitoring_port`` and ``reads_port`` are over the settings' own.
 
     Raises:
         SettingsError: ``kafka`` asks for a secured connection, which the consumer group does not speak yet.
@@ -100,6 +105,7 @@ def worker_options(
     monitoring = settings.monitoring
     if monitoring_port is not None:
         monitoring = replace(monitoring, port=monitoring_port)
+    reads = settings.reads if reads_port is None else replace(settings.reads, port=reads_port)
     return WorkerOptions(
         bootstrap_servers=bootstrap_servers,
         data_dir=settings.data_dir,
@@ -115,6 +121,7 @@ def worker_options(
         monitoring=monitoring,
         watchdog=settings.watchdog,
         standby_replicas=settings.standby_replicas,
+        reads=reads,
     )
 
 

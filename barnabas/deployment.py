@@ -173,8 +173,8 @@ class Deployment:
         self.stop()
 
     def _start_worker(self, number: int) -> ServiceProcess:
-        base = self._settings.monitoring.port
-        options = ("--monitoring-port", str(base + number - 1)) if base else ()
+        ports = {"--monitoring-port": self._settings.monitoring.port, "--reads-port": self._settings.reads.port}
+        options = tuple(word for name, base in ports.items() if base for word in (name, str(base + number - 1)))
         return ServiceProcess("worker", self._logs / f"worker-{number}.log", self._arguments, options)
 
     def _start_gateway(self) -> ServiceProcess:

@@ -33,7 +33,7 @@ from schemas.errors import SettingsError
 from state.memory import RecentMessages
 from state.options import StoreOptions
 from streams.agent import Agent
-from streams.options import ConsumerOptions, Limits, MonitoringOptions, TracingOptions, WatchdogOptions
+from streams.options import ConsumerOptions, Limits, MonitoringOptions, ReadOptions, TracingOptions, WatchdogOptions
 from streams.providers.protocol import Timeouts
 from topics.names import TopicNames
 
@@ -127,6 +127,7 @@ class Settings(BaseSettings):
         default_agent: Answers messages that name none; the only agent, or ``assistant``, where absent.
         monitoring: A worker's HTTP endpoint: health and metrics.
         gateway: The HTTP gateway.
+        reads: A worker's read interface, which gateways ask for sessions.
         tracing: OpenTelemetry traces; off by default.
         watchdog: When a worker that makes no progress ends.
         log_level: Of a worker's log.
@@ -164,6 +165,7 @@ class Settings(BaseSettings):
     default_agent: str | None = None
     monitoring: MonitoringOptions = MonitoringOptions()
     gateway: GatewayOptions = GatewayOptions()
+    reads: ReadOptions = ReadOptions()
     tracing: TracingOptions = TracingOptions()
     watchdog: Annotated[WatchdogOptions, AfterValidator(_all_positive)] = WatchdogOptions()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -245,6 +247,16 @@ class Settings(BaseSettings):
                 raise FieldError((field.name,), f"{number} is impossible; it is above 0")
         check_security(value.security)
         check_tls(value.tls)
+        return value
+
+    @field_validator("reads")
+    @classmethod
+    def _guarded(cls, value: ReadOptions) -> ReadOptions:
+        problem = value.problem()
+        if problem is not None:
+            field, text = problem
+            also = (("host",),) if field in {"secret", "url"} else ()
+            raise FieldError((field,), text, *also)
         return value
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from faust.types import TP
 from schemas.errors import StoreError
 from state.fold import FOLD_VERSION
 from state.options import RocksDB, StoreOptions
-from state.value import ValueHeader, header_of
+from state.value import FIRST_SESSION_KEY, ValueHeader, header_of
 
 logger = logging.getLogger(__name__)
 
@@ -227,6 +227,31 @@ class SessionStore(FaustRocksDBStore):
         for key, value in self._db_for_partition(partition).items():
             if key != self.offset_key:
                 yield key, value
+
+    def range(self, partition: int, after: bytes, prefix: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """Return up to ``count`` sessions' values behind the key ``after``, keys ascending, of keys with ``prefix``.
+
+        No iterator outlives the call (F18): a page is gone on with by the last key of the one before.
+
+        Raises:
+            CorruptStoreError: The database is damaged.
+        """
+        first = max(after + b"\x00", prefix, FIRST_SESSION_KEY)
+        try:
+            return self._range(self._db_for_partition(partition), first, prefix, count)
+        except StoreError:
+            raise
+        except Exception as exc:  # rocksdict raises bare Exception
+            raise self._damaged(partition, exc) from exc
+
+    def _range(self, db: rocksdict.Rdict, first: bytes, prefix: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        found: list[tuple[bytes, bytes]] = []
+        for key, value in db.items(from_key=first):
+            if len(found) == count or not key.startswith(prefix):
+                break
+            if key != self.offset_key:
+                found.append((key, value))
+        return found
 
     def position(self, partition: int) -> int:
         """Return the changelog offset up to which this partition's values are complete, -1 for none."""

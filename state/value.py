@@ -21,6 +21,9 @@ KIND_PARTITION: Final = ord("P")
 #: Table key of a partition's own record; no session key can begin with a zero byte.
 PARTITION_KEY: Final = b"\x00partition"
 
+#: The least key that a session can have.
+FIRST_SESSION_KEY: Final = b"\x01"
+
 _HEADER = Struct(">BBHqq")
 
 

@@ -106,6 +106,42 @@ class WritePath:
             self._decoded.put(partition, key, session, len(raw or b""))
         return session
 
+    def find(self, partition: int, key: bytes) -> Session | None:
+        """Return the session as folded so far, None where there is none; displaces nothing that turns are reading."""
+        entry = self._overlays[partition].entries.get(key)
+        if entry is not None and isinstance(entry.value, Session):
+            return entry.value
+        session = self._decoded.get(partition, key)
+        if session is not None:
+            return session if session.folded >= 0 else None
+        raw = self._store.read(partition, key)
+        return self._codec.decode_session(raw) if raw is not None else None
+
+    def scan(self, partition: int, after: bytes, prefix: bytes, count: int) -> list[tuple[bytes, Session]]:
+        """Return up to ``count`` sessions as folded so far, in the order of their keys.
+
+        Args:
+            partition: An open one.
+            after: The last key of the page before; empty to begin.
+            prefix: Only keys that begin with it.
+            count: The most that are read and decoded; fewer come back only where there are no more.
+        """
+        stored = self._store.range(partition, after, prefix, count)
+        beyond = stored[-1][0] if len(stored) == count else None
+        newest = {
+            key: entry.value
+            for key, entry in self._overlays[partition].entries.items()
+            if isinstance(entry.value, Session)
+            and key > after
+            and key.startswith(prefix)
+            and (beyond is None or key <= beyond)
+        }
+        raws = dict(stored)
+        return [
+            (key, newest[key] if key in newest else self._codec.decode_session(raws[key]))
+            for key in sorted(raws.keys() | newest.keys())[:count]
+        ]
+
     # -- Writing
 
     def put(

@@ -29,6 +29,7 @@ from streams.ownership import Ownership
 from streams.pressure import BackPressure
 from streams.projector import Projector
 from streams.rebalance import SessionTableManager
+from topics.members import member_client_id
 from topics.names import TopicNames
 
 
@@ -70,6 +71,7 @@ def create_app(
     consumer: ConsumerOptions,
     store: StoreOptions,
     standby_replicas: int = 0,
+    reads_url: str | None = None,
 ) -> tuple[BarnabasApp, SessionTable]:
     """Make the app and its table; nothing is connected yet.
 
@@ -82,6 +84,7 @@ def create_app(
         consumer: The group's timing.
         store: RocksDB's bounds.
         standby_replicas: Copies of each partition kept by other workers.
+        reads_url: Where the worker answers reads; told to whoever describes the group.
     """
     app = BarnabasApp(
         names.app_id,
@@ -92,6 +95,7 @@ def create_app(
         TableManager=SessionTableManager,
         autodiscover=False,  # it turns an import error into a warning
         web_enabled=False,  # F22
+        broker_client_id=member_client_id(worker, reads_url),
         canonical_url=f"http://{worker}",  # Faust's assignor tells members apart by it (T3)
         topic_allow_declare=False,
         topic_partitions=partitions,

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+_LAST_PORT: Final = 65_535
+
+#: Shortest secret that is taken for one: 16 random characters are beyond guessing.
+MIN_SECRET_CHARS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +83,57 @@ class MonitoringOptions:
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = 0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own and nobody else's; a name other than ``localhost`` never is."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_address(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """A worker's read interface: gateways ask it for the sessions that the worker owns.
+
+    What it shows is what users said. Beyond loopback it answers only who knows the secret; the traffic is plain HTTP,
+    for a private network, or behind a proxy that speaks TLS (``url`` then begins with ``https``).
+
+    Attributes:
+        enabled: Whether there is one; without it gateways fold the log.
+        host: The address it listens on.
+        port: Its port, 0 for a free one. ``barnabas up`` gives its n-th worker ``port + n - 1``.
+        url: How gateways reach it, such as ``http://10.0.0.7:9465``; made of host and port unless given.
+        secret: What gateways and workers share; required where ``host`` is not a loopback address.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = 0
+    url: str | None = None
+    secret: SecretStr | None = field(default=None, repr=False)
+
+    def problem(self) -> tuple[str, str] | None:  # noqa: PLR0911 -- one for each mistake
+        """Return the field that cannot be as it is, and why; None where all is well."""
+        if not 0 <= self.port <= _LAST_PORT:
+            return "port", f"{self.port} is impossible; it is 0 (a free one) to {_LAST_PORT}"
+        if self.secret is not None and not self.secret.get_secret_value().isascii():
+            return "secret", "only ASCII can be sent in a header"
+        if self.secret is not None and len(self.secret.get_secret_value()) < MIN_SECRET_CHARS:
+            return "secret", f"it is too short to be one; at least {MIN_SECRET_CHARS} characters"
+        if not is_loopback(self.host) and self.secret is None:
+            return "secret", f"{self.host} is reached from other machines, and what users said is read there; set one"
+        if self.url is not None and not _is_address(self.url):
+            return "url", "it is no address; it begins with http:// or https://"
+        if self.url is None and self.host in {"0.0.0.0", "::"}:  # noqa: S104 -- compared, not listened on
+            return "url", f"{self.host} is no address that a gateway could call; say how this worker is reached"
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +40,7 @@ from streams.intake import Intake
 from streams.lease import Lease
 from streams.monitoring.figures import Figures
 from streams.monitoring.monitor import Monitor
-from streams.options import ConsumerOptions, Limits, MonitoringOptions, WatchdogOptions
+from streams.options import ConsumerOptions, Limits, MonitoringOptions, ReadOptions, WatchdogOptions
 from streams.ownership import Ownership
 from streams.partition import Phase
 from streams.pool import TurnPool
@@ -47,6 +48,10 @@ from streams.pressure import BackPressure
 from streams.producer import RecordProducer
 from streams.projector import Projector
 from streams.publisher import Publisher
+from streams.reading.recent import RecentFigures
+from streams.reading.server import ReadServer
+from streams.reading.table_reads import TableReads
+from streams.reading.worker_figures import worker_figures
 from streams.tool_runner import ToolRunner
 from streams.tracing import NO_TRACING, Tracing
 from topics.names import TopicNames
@@ -94,6 +99,7 @@ class WorkerOptions:
     monitoring: MonitoringOptions = field(default_factory=MonitoringOptions)
     watchdog: WatchdogOptions = field(default_factory=WatchdogOptions)
     standby_replicas: int = 0
+    reads: ReadOptions = field(default_factory=ReadOptions)
 
 
 class Worker:
@@ -123,6 +129,9 @@ class Worker:
         #: Why it ends, None while it does not or was asked to.
         self.failure: BaseException | None = None
         self.folder = DataFolder(options.data_dir, options.name)
+        #: Answers gateways; None where it is switched off.
+        self.reads: ReadServer | None = None
+        self.recent = RecentFigures(self.figures)
         #: Unique in the deployment, also when two machines have a ``worker-1``.
         self.name = options.name or f"{socket.gethostname()}-{self.folder.name}"
 
@@ -141,9 +150,11 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         self.monitor = Monitor(self, self._collectors)
         try:
+            self._listen()
             producer = self._build()
         except BaseException:
             self.monitor.close()
+            await self._close_reads()
             raise
         self.monitor.start()
         watch = asyncio.create_task(self._watch())
@@ -151,6 +162,7 @@ class Worker:
         try:
             await asyncio.to_thread(self._warm_codec)
             await self._agents.warm()
+            await self._answer_reads()
             await self._until_stopped(self.app.start())
             if not self._stop.is_set() and not self.app.crashed:
                 await self._until_stopped(self._opened())
@@ -192,6 +204,7 @@ class Worker:
             consumer=options.consumer,
             store=options.store,
             standby_replicas=options.standby_replicas,
+            reads_url=self.reads.url if self.reads is not None else None,
         )
         # Whatever lies on this disk is best owned, or kept, here.
         app.assignor.remember(table.store.on_disk(), (names.messages, names.control, names.events, names.changelog))
@@ -264,6 +277,25 @@ class Worker:
         names, codec = self.names, self.env.codec
         for topic, types in ((names.events, EVENTS), (names.tokens, TOKENS), (names.dead_letters, DEAD_LETTERS)):
             codec.warm(types, topic=topic)
+
+    # -- Answering gateways
+
+    def _listen(self) -> None:
+        options = self.options
+        if options.reads.enabled:
+            self.reads = ReadServer(options.reads, worker=self.name, prefix=options.prefix)
+
+    async def _answer_reads(self) -> None:
+        """Answer before the group hears where: what is not open yet is refused."""
+        self.recent.start()
+        if self.reads is not None:
+            reads = TableReads(self.env, self.ownership, lambda: self.consumer)
+            await self.reads.start(reads, partial(worker_figures, self, self.recent))
+
+    async def _close_reads(self) -> None:
+        self.recent.stop()
+        if self.reads is not None:
+            await self.reads.close()
 
     # -- Running
 
@@ -344,6 +376,7 @@ class Worker:
                 flush_s = 0.0  # no broker answers: do not wait for it twice
             await self._acknowledged(unfinished)
         await self._stop_faust(began, drained_s)
+        await self._close_reads()
         self.ownership.close()
         self._repair.close()
         await producer.close(flush_s)

@@ -28,6 +28,10 @@ def worker(
         int | None,
         typer.Option(min=0, max=65_535, help="Over monitoring.port; 0 is a free one."),
     ] = None,
+    reads_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Over reads.port; 0 is a free one."),
+    ] = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +52,7 @@ def worker(
     from streams.monitoring.hard_exit import HardExit
     from streams.worker import Worker
 
-    options = worker_options(settings, servers, name=name, monitoring_port=monitoring_port)
+    options = worker_options(settings, servers, name=name, monitoring_port=monitoring_port, reads_port=reads_port)
 
     def ready(running: Worker) -> None:
         if as_json:
@@ -60,6 +64,7 @@ def worker(
                     "data_dir": str(settings.data_dir),
                     "bootstrap_servers": servers,
                     "metrics": running.monitor.metrics_url,
+                    "reads": running.reads.url if running.reads is not None else None,
                 }
             )
         else:

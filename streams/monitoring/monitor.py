@@ -157,7 +157,7 @@ class Monitor(Collector):
         def look() -> None:
             if seen.set_running_or_notify_cancel():
                 try:
-                    seen.set_result(self._take())
+                    seen.set_result(self.take())
                 except Exception as error:  # noqa: BLE001 -- handed on
                     seen.set_exception(error)
 
@@ -168,7 +168,8 @@ class Monitor(Collector):
             seen.cancel()
         return self._snapshot
 
-    def _take(self) -> Snapshot:
+    def take(self) -> Snapshot:
+        """Look at the worker; on its event loop."""
         worker = self._worker
         return take_snapshot(
             worker.env,

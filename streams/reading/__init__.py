@@ -1,0 +1,1 @@
+"""What a worker answers about the sessions it owns: the read interface that gateways ask."""
