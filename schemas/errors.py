@@ -30,6 +30,7 @@
     │   │   └── RecordTooLargeError    ... or was refused for its size: sending it again cannot help
     │   ├── PartitionClosedError       the partition's epoch is over: the next owner goes on
     │   ├── AnswerTimeoutError         nothing ended the turn in time; the message is in Kafka all the same
+    │   ├── SessionUnavailableError    neither its owner nor the log tells a session in time
     │   └── SlowSubscriberError        a subscriber took its tokens too slowly: go on from ``cursor``
     └── OperatorError            somebody has to change something; the text says what
         ├── SettingsError        a setting is unknown or impossible
@@ -301,6 +302,12 @@ class AnswerTimeoutError(RetryableError):
     def __init__(self, message: str, *, cursor: str) -> None:
         super().__init__(f"{message}; go on from cursor {cursor}")
         self.cursor = cursor
+
+
+class SessionUnavailableError(RetryableError):
+    """No worker answers for a session at the moment, and its log takes long to read."""
+
+    code = "session_unavailable"
 
 
 class SlowSubscriberError(RetryableError):

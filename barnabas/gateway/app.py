@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
-from barnabas.gateway import health, messages, openai, openapi
+from barnabas.gateway import agents, dead_letters, figures, health, messages, openai, openapi, reading
 from barnabas.gateway.gateway import Gateway
 from barnabas.gateway.observer import Observer
 from barnabas.gateway.problems import ProblemBoundary, respond
@@ -27,6 +27,10 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     openapi,
     openai,
     messages,
+    reading,
+    agents,
+    dead_letters,
+    figures,
 )
 
 

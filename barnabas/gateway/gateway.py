@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from barnabas.client import Client
+from barnabas.connection import connect
 from barnabas.gateway.kafka_probe import KafkaProbe
 from barnabas.gateway.metrics import GatewayFigures
 from barnabas.gateway.open_streams import OpenStreams
+from barnabas.gateway.reads import Reads
 from barnabas.gateway.security.authenticator import Authenticator
 from barnabas.gateway.security.exposure import is_loopback_name
+from schemas.errors import ClientError
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -42,6 +46,7 @@ class Gateway:
         self.authenticator = Authenticator(self.options.security, is_loopback=is_loopback_name(self.options.host))
         self.servers = ""
         self._kafka: KafkaProbe | None = None
+        self._reads: Reads | None = None
 
     async def open(self) -> None:
         """Connect to Kafka; raises as :meth:`Client.__aenter__`. Repeatable."""
@@ -51,6 +56,7 @@ class Gateway:
 
         await self.client.__aenter__()
         self.servers = bootstrap_servers_of(self.settings)
+        self._reads = Reads.open(await asyncio.to_thread(connect, self.settings), self.settings.reads)
         config = {"bootstrap.servers": self.servers, **self.settings.kafka}
         self._kafka = KafkaProbe(config, self.settings.names.messages)
 
@@ -58,7 +64,20 @@ class Gateway:
         """End what is open, and the connections. Repeatable."""
         self.streams.end_all()
         await self.authenticator.aclose()
+        if self._reads is not None:
+            await self._reads.close()
         await self.client.close()
+
+    @property
+    def reads(self) -> Reads:
+        """Sessions as they are and were.
+
+        Raises:
+            ClientError: The gateway is not open.
+        """
+        if self._reads is None:
+            raise ClientError("the gateway is not connected to Kafka yet")
+        return self._reads
 
     async def problems(self) -> list[str]:
         """Return why it is not ready, a sentence each."""

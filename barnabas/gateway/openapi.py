@@ -162,9 +162,11 @@ def _explain(kind: type[Struct], components: dict[str, Any]) -> None:
     lines = (kind.__doc__ or "").strip().splitlines()
     head = lines.index("") if "" in lines else len(lines)
     told["description"] = " ".join(line.strip() for line in lines[:head])
+    shown = {field.name: field.encode_name for field in msgspec.structs.fields(kind)}
     for name, text in _attributes(lines):
-        if name in told.get("properties", {}):
-            told["properties"][name].setdefault("description", text)
+        found = told.get("properties", {}).get(shown.get(name))
+        if found is not None:
+            found.setdefault("description", text)
 
 
 def _attributes(lines: list[str]) -> Iterator[tuple[str, str]]:

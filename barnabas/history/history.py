@@ -60,6 +60,25 @@ class History:
             if event is not None:
                 yield event
 
+    def page(
+        self, key: bytes, first: int, end: int, limit: int, *, newest_first: bool = False
+    ) -> tuple[list[LoggedEvent], bool]:
+        """Return up to ``limit`` of a session's events from ``first`` to ``end`` (excluded); whether there are more.
+
+        Raises as :meth:`session`.
+        """
+        partition = self._connection.partition_of(key)
+        offsets = self.index(partition, end).offsets(key, max(first, self.log.bounds(partition).earliest), end)
+        chosen = offsets[-limit:] if newest_first else offsets[:limit]
+        if not chosen:
+            return [], False
+        events = [*self.events(key, chosen[0], chosen[-1] + 1)]
+        return events[::-1] if newest_first else events, len(chosen) < len(offsets)
+
+    def keys(self, partition: int, after: bytes, prefix: bytes, count: int) -> list[bytes]:
+        """Return up to ``count`` keys that a partition's log has, behind ``after`` and with ``prefix``, ascending."""
+        return self.index(partition).keys(after, prefix, count)
+
     def partition_of(self, key: bytes) -> int:
         """Return the partition of a session's key."""
         return self._connection.partition_of(key)

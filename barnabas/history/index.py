@@ -183,6 +183,15 @@ class PartitionIndex:
         )
         return [Listed(*row) for row in rows]
 
+    def keys(self, after: bytes, prefix: bytes, count: int) -> list[bytes]:
+        """Return up to ``count`` keys behind ``after`` that begin with ``prefix``, ascending."""
+        beyond = prefix[:-1] + bytes([prefix[-1] + 1]) if prefix else b"\xff"  # UTF-8 has no such byte
+        rows = self._rows(
+            "SELECT session FROM sessions WHERE session > ? AND session >= ? AND session < ? ORDER BY session LIMIT ?",
+            (after, prefix, beyond, count),
+        )
+        return [row[0] for row in rows]
+
     def close(self) -> None:
         """Release the file."""
         self._db.close()

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from pydantic import SecretStr
 
 from streams.agent import Agent, Agents
 from streams.monitoring.hard_exit import HardExit
-from streams.options import ConsumerOptions, Limits, MonitoringOptions, WatchdogOptions
+from streams.options import ConsumerOptions, Limits, MonitoringOptions, ReadOptions, WatchdogOptions
 from streams.providers.scripted import Script, ScriptedProvider
 from streams.worker import Worker, WorkerOptions
 from tests.support.effects import effect_tools
@@ -39,6 +40,7 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     consumer: dict[str, Any] = {}
     monitoring: dict[str, Any] = {}
     watchdog: dict[str, Any] = {}
+    reads: dict[str, Any] = {}
     faults: Faults = Faults()
     effects_path: str = ""
     wedge: str = ""
@@ -56,6 +58,9 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             limits=Limits(**self.limits),
             monitoring=MonitoringOptions(**self.monitoring),
             watchdog=WatchdogOptions(**self.watchdog),
+            reads=ReadOptions(
+                **{name: SecretStr(value) if name == "secret" else value for name, value in self.reads.items()}
+            ),
             consumer=ConsumerOptions(**{"commit_interval_s": 0.2, "heartbeat_interval_s": 0.5, **self.consumer}),
         )
 
@@ -86,7 +91,8 @@ def main() -> int:
     def ready(worker: Worker) -> None:
         import faust.streams
 
-        _say("ready", worker=worker.name, is_cython=faust.streams._CStreamIterator is not None)
+        reads = worker.reads.url if worker.reads is not None else None
+        _say("ready", worker=worker.name, is_cython=faust.streams._CStreamIterator is not None, reads=reads)
 
     async def run() -> int:
         worker = Worker(spec.options(), spec.agents(), on_ready=ready)

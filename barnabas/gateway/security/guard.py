@@ -34,6 +34,7 @@ PUBLIC_PREFIX: Final = "/assets/"
 
 #: What pages of allowed sites may read beside the usual.
 _EXPOSED: Final = (
+    "Barnabas-Freshness",
     "Location",
     "Retry-After",
     "WWW-Authenticate",
