@@ -45,7 +45,8 @@ def configure_logging(level: str, *, debug: bool = False, form: Literal["console
     )
     if not debug:
         handler.addFilter(_is_ours)
-    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # at debug it writes down every header of a WebSocket
+    # At debug it writes down every header of a WebSocket.
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO if debug else logging.WARNING)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else level.upper())

@@ -74,7 +74,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:  # noqa: PLR2004
         # Starlette names the methods of the first route of that path alone.
         allowed = ", ".join(sorted({*_methods(request.app.routes, request)}))
-        error = HTTPException(405, f"{request.method} is not for this; {allowed} are", {"Allow": allowed})
+        error = HTTPException(405, f"{request.method} is not for this; allowed: {allowed}", {"Allow": allowed})
     return respond(error, request.url.path)
 
 

@@ -68,7 +68,7 @@ class Frames:
 
 
 class CompletionStream(Response):
-    """Writes an answer as it comes; the status is decided by its first record, or by the first sign of life.
+    """Writes an answer as it comes; the status is decided by its first text, or by the first sign of life.
 
     Args:
         gateway: What serves it.
@@ -137,8 +137,6 @@ class CompletionStream(Response):
         if part.outcome is None:
             if text:
                 await self._text(text)
-            elif not self._has_begun:
-                await self._write(self._frames.first())
             return False
         if part.outcome is not TokenKind.COMPLETED:
             raise turn_error(part.token, "")

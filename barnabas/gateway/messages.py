@@ -31,7 +31,7 @@ _Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 IDEMPOTENCY: Final = Header(
     name=IDEMPOTENCY_HEADER,
     text="The message's id: sent again with it, the message is answered once (among the latest 32 decisions).",
-    schema={"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARS, "pattern": "^[!#-~]+$"},
+    schema={"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARS, "pattern": "^[ -~]*[!-~][ -~]*$"},
 )
 
 
@@ -41,7 +41,7 @@ class NewMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         text: What to say; more than white space, at most ``limits.max_text_chars``.
         agent: Which agent answers; the deployment's default where absent.
-        message_id: Its id, as the header ``Idempotency-Key`` gives it; not both.
+        message_id: Its id, where the header ``Idempotency-Key`` does not give it.
         metadata: Labels, carried into the log.
         deadline_ms: Longest time its turn may take, in milliseconds.
     """
@@ -50,7 +50,7 @@ class NewMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agent: str | None = None
     message_id: _Id | None = None
     metadata: dict[str, str] = {}
-    deadline_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None
+    deadline_ms: Annotated[float, Meta(ge=1, le=86_400_000)] | None = None  # JSON's 1.0 is an integer, too
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
@@ -135,9 +135,6 @@ async def send_message(request: Request) -> Response:
     session_id = session_of(request)
     key = idempotency_key(request)
     message = await read_body(request, NewMessage)
-    if key is not None and message.message_id not in {None, key}:
-        text = f"it differs from the header {IDEMPOTENCY_HEADER}; give one of them"
-        raise Refusal(422, "invalid_message_id", text, field="message_id")
     check_text(gateway, message.text, field="text")
     check_agent(gateway, message.agent, field="agent")
     sent = await gateway.client.send(
@@ -147,7 +144,7 @@ async def send_message(request: Request) -> Response:
         agent=message.agent,
         tenant=principal.tenant,
         metadata=message.metadata,
-        deadline_ms=message.deadline_ms,
+        deadline_ms=None if message.deadline_ms is None else int(message.deadline_ms),
     )
     return _accepted(session_id, sent)
 

@@ -75,12 +75,10 @@ def idempotency_key(connection: HTTPConnection) -> str | None:
     if given is None:
         return None
     key = given.strip()
-    if len(key) > 1 and key[0] == key[-1] == '"':
-        key = key[1:-1]
     if not key or len(key) > MAX_ID_CHARS or not (key.isascii() and key.isprintable()):
         text = f"{IDEMPOTENCY_HEADER} has 1 to {MAX_ID_CHARS} printable ASCII characters"
         raise Refusal(422, "invalid_message_id", text, field=IDEMPOTENCY_HEADER)
-    return key
+    return key[1:-1] if len(key) > len('""') and key[0] == key[-1] == '"' else key
 
 
 def stream_path(session_id: str, after: Cursor) -> str:

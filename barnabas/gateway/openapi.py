@@ -22,7 +22,15 @@ _PARAMETER: Final = re.compile(r"\{(?P<name>\w+)(?::\w+)?\}")
 _ATTRIBUTE: Final = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>.+)")
 
 #: What a path parameter may be; a session id has no control characters, and its key has to fit into a record.
-_PATH_VALUE: Final = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[^/\u0000-\u001f\u007f]+$"}
+_PATH_VALUE: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 128,
+    "pattern": r"^[^/\u0000-\u001f\u007f-\u009f]+$",
+}
+
+#: Of every operation that asks who calls.
+_OF_CALLERS: Final = (401, 403, 429)
 
 _REFUSALS: Final[Mapping[int, str]] = {
     400: "The request cannot be understood.",
@@ -119,7 +127,7 @@ def _said(route: Route, told: Operation, own: Mapping[Any, Any], components: dic
     if told.body is not None:
         said["requestBody"] = {"required": True, "content": {JSON: {"schema": own[told.body]}}}
     media, kind = ("application/problem+json", Problem) if told.style == "problem" else (JSON, OpenAIErrorBody)
-    for status in told.refusals:
+    for status in (*told.refusals, *(_OF_CALLERS if told.scope is not None else ())):
         refusal = {"description": _REFUSALS[status], "content": {media: {"schema": own[kind]}}}
         said["responses"].setdefault(str(status), refusal)
     return said
@@ -161,6 +169,7 @@ def _explain(kind: type[Struct], components: dict[str, Any]) -> None:
     told = components.get(kind.__name__, {})
     lines = (kind.__doc__ or "").strip().splitlines()
     head = lines.index("") if "" in lines else len(lines)
+    told.update(getattr(kind, "schema_extra", {}))
     told["description"] = " ".join(line.strip() for line in lines[:head])
     shown = {field.name: field.encode_name for field in msgspec.structs.fields(kind)}
     for name, text in _attributes(lines):

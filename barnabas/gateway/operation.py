@@ -15,7 +15,8 @@
         order = await read_body(request, CancelOrder)
 
 The scope is asked for before the handler runs: none can forget to.
-Path parameters are the route's own. ``query`` is a struct that the handler reads with :func:`~bodies.read_query`.
+Path parameters are the route's own. ``query`` is a struct that the handler reads with :func:`~bodies.read_query`. A
+struct's field texts come from its docstring; what its types cannot say stands in a ``schema_extra: ClassVar`` of it.
 """
 
 from __future__ import annotations

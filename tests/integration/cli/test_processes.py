@@ -108,16 +108,18 @@ def test_up_killed_takes_everything_with_it(tmp_path: Path) -> None:
         wait_gone(*processes)
 
 
-def test_up_on_a_named_kafka_starts_no_broker_and_restarts_a_killed_worker(
+def test_up_on_a_named_kafka_starts_no_broker_and_restarts_a_killed_worker_and_gateway(
     kafka: str, prefix: str, tmp_path: Path
 ) -> None:
-    """The worker's place is taken by a new one, which answers."""
+    """Their places are taken by new ones: the worker's answers, the gateway's has its address."""
     env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "BARNABAS_PREFIX": prefix}
     with start_up(tmp_path, **env) as up:
         ready = up.wait_ready()
         assert (ready["bootstrap_servers"], ready["pids"]["broker"]) == (kafka, None)
         assert not (tmp_path / "broker").exists()
-        os.kill(ready["pids"]["workers"][0], signal.SIGKILL)
+        for pid in (ready["pids"]["gateway"], ready["pids"]["workers"][0]):
+            os.kill(pid, signal.SIGKILL)
+        Endpoint(ready["gateway"]).wait("/readyz", 200)
         variables = {**env, "BARNABAS_DATA_DIR": str(tmp_path), "BARNABAS_PARTITIONS": "2"}
         answer = run_barnabas("send", "ada", "hello", env=variables, cwd=tmp_path, timeout_s=90)
         assert (answer.returncode, answer.stdout) == (0, "hello\n"), answer.stderr

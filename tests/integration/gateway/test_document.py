@@ -1,0 +1,56 @@
+"""The OpenAPI document is true: schemathesis makes requests from it, and judges the responses by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+
+from tests.support.gateway import GatewayProcess
+
+#: JSON Schema cannot say that the last message has to be the user's, nor what an agent's limit is.
+_BEYOND_WORDS = {"create_chat_completion"}
+
+_EXAMPLES = 12
+
+
+def test_every_operation_does_what_the_document_says(gateway: GatewayProcess) -> None:
+    """No 5xx, no undocumented status, media type or body; what fits is taken and what does not is refused."""
+    document = schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")
+    tried = []
+    for found in document.get_all_operations():
+        operation = found.ok()
+        if not _is_endless(operation.definition.raw):
+            tried.append(operation.label)
+            _try(operation, GenerationMode.POSITIVE)
+            if operation.definition.raw["parameters"] or "requestBody" in operation.definition.raw:
+                _try(operation, GenerationMode.NEGATIVE)
+    assert "POST /v1/chat/completions" in tried
+
+
+def _try(operation: Any, mode: GenerationMode) -> None:
+    name = operation.definition.raw["operationId"]
+    excluded = [schemathesis.checks.positive_data_acceptance] if name in _BEYOND_WORDS else []
+
+    @settings(
+        max_examples=_EXAMPLES,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=[*HealthCheck],
+        derandomize=True,
+        database=None,
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def conforms(case: schemathesis.Case) -> None:
+        if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
+            case.body.pop("agent", None)  # the document does not know which there are
+        case.call_and_validate(excluded_checks=excluded)
+
+    conforms()
+
+
+def _is_endless(operation: dict[str, Any]) -> bool:
+    """Whether it is a stream without an end, which nobody can wait for."""
+    return [*operation["responses"].get("200", {}).get("content", {})] == ["text/event-stream"]
