@@ -114,12 +114,27 @@ class Subscription:
                 raise self._error
             if self._mode is _Mode.CUT:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self.ready()
         return self._take()
+
+    async def ready(self) -> None:
+        """Wait until there may be something: a record, the end, or a :meth:`nudge`. One task at a time waits."""
+        if self._buffer or self._mode is _Mode.CUT:
+            return
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def nudge(self) -> None:
+        """Wake the task that waits in :meth:`ready`, whatever has come."""
+        self._wake()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing follows what is buffered: it was closed, cut off, or reading ended."""
+        return self._mode is _Mode.CUT
 
     def get_nowait(self) -> TokenRecord | None:
         """Return the next record if one is there; raises as :meth:`__anext__`, except for the end."""
@@ -282,13 +297,16 @@ class FanOut(FeedListener):
         """Return a cursor before the oldest record that is kept; raises as :meth:`now`."""
         return Cursor(partition, (await self._offsets.of(partition)).earliest - 1)
 
-    async def subscribe(self, key: bytes, after: Cursor, *, limit: int = BUFFER_RECORDS) -> Subscription:
+    async def subscribe(
+        self, key: bytes, after: Cursor, *, limit: int = BUFFER_RECORDS, look_back: int = 0
+    ) -> Subscription:
         """Subscribe to a session's records behind a cursor.
 
         Args:
             key: The session's Kafka key.
             after: Names the partition as well; see :meth:`now`.
             limit: How many records may be left unread.
+            look_back: Begin so many of the partition's offsets before the cursor, as far as they are kept.
 
         Raises:
             ClientError: The fan-out was closed.
@@ -300,6 +318,8 @@ class FanOut(FeedListener):
             raise ClientError(f"closed; go on from {after}")
         if not bounds.earliest <= after.next_offset <= bounds.end:
             raise self._expired(after, bounds)
+        if look_back:
+            after = Cursor(after.partition, max(after.offset - look_back, bounds.earliest - 1), after.epoch)
         place = self._partitions.get(after.partition)
         if place is None:
             place = self._begin(after, bounds)

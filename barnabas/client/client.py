@@ -316,6 +316,51 @@ class Client:
             target, turn_id, after, tenant, show_superseded=show_superseded, buffer=buffer, is_patient=is_patient
         )
 
+    async def subscribe(
+        self,
+        session_id: str,
+        *,
+        after: Cursor | str | None = None,
+        tenant: str | None = None,
+        buffer: int = BUFFER_RECORDS,
+        look_back: int = 0,
+    ) -> Subscription:
+        """Subscribe to a session's token records as they lie in Kafka, for who passes them on.
+
+        Nothing is made of them: attempts that do not count and repeated records are among them, and who leaves
+        ``buffer`` of them unread is cut off. :meth:`stream` is what an answer's reader wants.
+
+        >>> async def first_offset(client: Client, sent: Sent) -> int:
+        ...     records = await client.subscribe("ada", after=sent.cursor)
+        ...     return (await anext(records)).offset
+
+        Args:
+            session_id: Whose.
+            after: A cursor to go on from; what is written from now on where absent.
+            tenant: Owner of the session.
+            buffer: How many records may be left unread.
+            look_back: Begin so many of the partition's offsets before ``after``, as far as they are kept.
+
+        Raises:
+            InvalidMessageError: The session id or the tenant is impossible.
+            CursorError: ``after`` is no cursor, or of another session's partition.
+            CursorExpiredError: The records behind it are gone by retention.
+            BrokerError: No broker answered.
+        """
+        connection, fanout = self._ready(), self._readers()
+        key = session_key(session_id, tenant)
+        start = self._start_of(connection, key, after) or await fanout.now(connection.partition_of(key))
+        return await fanout.subscribe(key, start, limit=buffer, look_back=look_back)
+
+    async def beginning(self, session_id: str, *, tenant: str | None = None) -> Cursor:
+        """Return a cursor before the oldest token that is kept of a session's partition; raises as :meth:`subscribe`.
+
+        >>> async def everything(client: Client) -> TokenStream:
+        ...     return client.stream("ada", after=await client.beginning("ada"))
+        """
+        connection, fanout = self._ready(), self._readers()
+        return await fanout.beginning(connection.partition_of(session_key(session_id, tenant)))
+
     async def ask(
         self,
         session_id: str,
@@ -595,10 +640,7 @@ class Client:
         else:
             key = session_key(target, tenant)
         partition = connection.partition_of(key)
-        start = Cursor.of(after) if after is not None else None
-        if start is not None and start.partition != partition:
-            raise CursorError(f"the cursor {start} is of another session: {key.decode()!r} is on partition {partition}")
-
+        start = self._start_of(connection, key, after)
         limit = BUFFER_RECORDS if buffer is None else buffer
 
         async def subscribe(behind: Cursor | None) -> Subscription:
@@ -606,6 +648,14 @@ class Client:
             return await fanout.subscribe(key, behind or await fanout.now(partition), limit=limit)
 
         return TokenStream(subscribe, start, turn_id=turn_id, shows_superseded=show_superseded, is_patient=is_patient)
+
+    @staticmethod
+    def _start_of(connection: Connection, key: bytes, after: Cursor | str | None) -> Cursor | None:
+        start = Cursor.of(after) if after is not None else None
+        partition = connection.partition_of(key)
+        if start is not None and start.partition != partition:
+            raise CursorError(f"the cursor {start} is of another session: {key.decode()!r} is on partition {partition}")
+        return start
 
 
 async def _collect(parts: TokenStream, callback: CallbackQueue | None) -> tuple[Part, str]:

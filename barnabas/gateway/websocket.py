@@ -1,0 +1,292 @@
+"""``WS /sessions/{id}/ws``: a session's events, and messages and cancels the other way.
+
+The events are those of ``GET /sessions/{id}/stream``, each with its cursor in it. What is no event has a ``type``.
+
+=============  =========================================================================================
+client says    ``{"type": "message", "text": …, "message_id"?, "agent"?, "deadline_ms"?}``
+               ``{"type": "cancel", "message_id" | "turn_id": …, "reason"?}``
+gateway says   ``open`` (first, with the cursor), ``accepted`` (the message is in Kafka), ``cancelling``,
+               ``alive`` (a sign of life, with a cursor), ``problem`` (what the client said, or why it ends)
+=============  =========================================================================================
+
+A message or cancel that is wrong is answered with a ``problem`` and ends nothing. What ends it is closed with 4000 and
+the problem's status: 4400 (a cursor that is none), 4410 (its records are gone), 4422, 4503 (cut off for slowness, or
+Kafka is away: come back with the last cursor). 1012: the gateway is being restarted; 1003: a binary message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from barnabas.gateway.bodies import read_query, refusal_of
+from barnabas.gateway.connection_guard import abort
+from barnabas.gateway.gateway import Gateway, gateway_of
+from barnabas.gateway.problems import Problem, Refusal, problem_of
+from barnabas.gateway.pulse import Pulse
+from barnabas.gateway.security.principal import Principal
+from barnabas.gateway.session_reader import SessionReader, open_reader
+from barnabas.gateway.stream_event import StreamEvent, json_text
+from schemas.errors import BarnabasError
+
+logger = logging.getLogger(__name__)
+
+_RESTART: Final = 1012
+_UNSUPPORTED: Final = 1003
+
+#: A close frame has room for so many bytes of reason.
+_REASON_BYTES: Final = 123
+
+
+class WebSocketQuery(Struct, frozen=True, kw_only=True):
+    """What its query may say.
+
+    Attributes:
+        after: A cursor to go on from, or ``beginning``; from now on where absent.
+    """
+
+    after: str | None = None
+
+
+class MessageOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="message"):
+    """The client says something.
+
+    Attributes:
+        text: What.
+        message_id: Idempotency key; a new one where absent.
+        agent: Which agent answers.
+        deadline_ms: Longest time the turn may take, in milliseconds.
+    """
+
+    text: str
+    message_id: str | None = None
+    agent: str | None = None
+    deadline_ms: int | None = None
+
+
+class CancelOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cancel"):
+    """The client wants a turn to end.
+
+    Attributes:
+        message_id: Of the message whose turn it is.
+        turn_id: ... or of the turn.
+        reason: Kept in the log.
+    """
+
+    message_id: str | None = None
+    turn_id: str | None = None
+    reason: str | None = None
+
+
+class Accepted(Struct, frozen=True, kw_only=True, tag_field="type", tag="accepted"):
+    """The message is in Kafka: it will be answered.
+
+    Attributes:
+        message_id: Of the message.
+        turn_id: Of the turn that answers it.
+        cursor: Before its first event.
+    """
+
+    message_id: str
+    turn_id: str
+    cursor: str
+
+
+class Cancelling(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="cancelling"):
+    """The cancel is in Kafka; the turn's last event says whether it came in time.
+
+    Attributes:
+        message_id: As it was named.
+        turn_id: As it was named.
+    """
+
+    message_id: str | None = None
+    turn_id: str | None = None
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where the stream is: at its beginning (``open``), or as a sign of life (``alive``).
+
+    Attributes:
+        type: Which of the two.
+        cursor: What comes lies behind it.
+    """
+
+    type: Literal["open", "alive"]
+    cursor: str
+
+
+_orders: Final = msgspec.json.Decoder(MessageOrder | CancelOrder)
+
+
+async def conversation(websocket: WebSocket) -> None:
+    """Serve one WebSocket to its end."""
+    # Accepted first: a browser is not told why a handshake failed.
+    await websocket.accept()
+    gateway, principal = gateway_of(websocket), websocket.state.principal
+    try:
+        principal.require("sessions:read")
+        session_id, query = websocket.path_params["session_id"], read_query(websocket, WebSocketQuery)
+        reader = await open_reader(gateway.client, session_id, principal.tenant, after=query.after)
+    except (BarnabasError, HTTPException) as error:
+        with suppress(WebSocketDisconnect):
+            await _close_with(websocket, problem_of(error))
+        return
+    await Conversation(gateway, websocket, reader, session_id, principal).run()
+
+
+class Conversation:
+    """One WebSocket: a task that writes, and one that listens."""
+
+    def __init__(
+        self, gateway: Gateway, websocket: WebSocket, reader: SessionReader, session_id: str, principal: Principal
+    ) -> None:
+        self._gateway = gateway
+        self._websocket = websocket
+        self._reader = reader
+        self._session_id = session_id
+        self._principal = principal
+        self._has_left = self._is_ending = self._is_beat_due = False
+
+    async def run(self) -> None:
+        """Speak until the client leaves or the gateway stops."""
+        options = self._gateway.options
+        pulse = Pulse(
+            self._beat,
+            lambda: abort(self._websocket.scope),
+            heartbeat_s=options.heartbeat_s,
+            send_timeout_s=options.send_timeout_s,
+        )
+        listening = asyncio.get_running_loop().create_task(self._listen())
+        try:
+            with self._gateway.streams.opened("websocket", self._end, is_resumable=True), suppress(WebSocketDisconnect):
+                await self._write(pulse)
+        finally:
+            pulse.stop()
+            listening.cancel()
+            self._reader.close()
+
+    async def _write(self, pulse: Pulse) -> None:
+        text: str | None = _text_of("open", self._reader)
+        while not (self._has_left or self._is_ending):
+            if text is not None:
+                pulse.writing()
+                await self._websocket.send_text(text)
+                pulse.written()
+            else:
+                await self._reader.ready()
+            if self._has_left:
+                return
+            try:
+                text = self._next_text()
+            except BarnabasError as error:
+                await _close_with(self._websocket, problem_of(error))
+                return
+            if text is None and self._reader.is_over:
+                break
+        if not self._has_left:
+            await self._websocket.close(_RESTART, "the gateway is being restarted; come back with the last cursor")
+
+    def _next_text(self) -> str | None:
+        shown = self._reader.take()
+        if shown is not None:
+            return json_text(StreamEvent.of(shown.token, str(shown.cursor)))
+        is_due, self._is_beat_due = self._is_beat_due, False
+        return _text_of("alive", self._reader) if is_due else None
+
+    def _beat(self) -> None:
+        self._is_beat_due = True
+        self._reader.nudge()
+
+    def _end(self) -> None:
+        self._is_ending = True
+        self._reader.nudge()
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                message = await self._websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    break
+                text = message.get("text")
+                if text is None:
+                    self._has_left = True  # nothing is written behind a close
+                    await self._websocket.close(_UNSUPPORTED, "messages are text")
+                    break
+                answer = await self._answer(text)
+                if self._websocket.application_state is WebSocketState.CONNECTED:
+                    await self._websocket.send_text(answer)
+        except WebSocketDisconnect:
+            pass
+        finally:
+            self._has_left = True
+            self._reader.nudge()
+
+    async def _answer(self, text: str) -> str:
+        """Do what the client says, and return what is said to that."""
+        try:
+            self._principal.require("sessions:write")
+            return json_text(await self._carry_out(_order_of(text)))
+        except (BarnabasError, HTTPException) as error:
+            return _problem_text(problem_of(error))
+        except Exception as error:
+            logger.exception("an order over a WebSocket failed")
+            return _problem_text(problem_of(error))
+
+    async def _carry_out(self, order: MessageOrder | CancelOrder) -> Accepted | Cancelling:
+        client, tenant = self._gateway.client, self._principal.tenant
+        if isinstance(order, CancelOrder):
+            await client.cancel(
+                self._session_id,
+                message_id=order.message_id,
+                turn_id=order.turn_id,
+                tenant=tenant,
+                reason=order.reason,
+            )
+            return Cancelling(message_id=order.message_id, turn_id=order.turn_id)
+        sent = await client.send(
+            self._session_id,
+            order.text,
+            message_id=order.message_id,
+            agent=order.agent,
+            tenant=tenant,
+            deadline_ms=order.deadline_ms,
+        )
+        return Accepted(message_id=sent.message_id, turn_id=sent.turn_id, cursor=str(sent.cursor))
+
+
+def _order_of(text: str) -> MessageOrder | CancelOrder:
+    try:
+        return _orders.decode(text)
+    except msgspec.ValidationError as error:
+        raise refusal_of(error, status=422) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Refusal(400, "malformed_json", f"the message is no JSON: {error}") from error
+
+
+def _text_of(kind: Literal["open", "alive"], reader: SessionReader) -> str:
+    return json_text(Place(type=kind, cursor=str(reader.cursor)))
+
+
+def _problem_text(problem: Problem) -> str:
+    # The kind that the problem's own ``type`` names stands in its ``code`` as well.
+    return msgspec.json.encode({**msgspec.to_builtins(problem), "type": "problem"}).decode()
+
+
+async def _close_with(websocket: WebSocket, problem: Problem) -> None:
+    await websocket.send_text(_problem_text(problem))
+    reason = problem.code if problem.earliest is None else f"{problem.code}: begin at {problem.earliest}"
+    await websocket.close(4000 + problem.status, reason[:_REASON_BYTES])
+
+
+def routes() -> list[BaseRoute]:
+    """Return the module's routes."""
+    return [WebSocketRoute("/sessions/{session_id}/ws", conversation)]

@@ -1,0 +1,131 @@
+"""Many subscribers in one process, as cheap as they can be; told what to do by lines on stdin. See ``fanout``.
+
+Raw sockets on an event loop, no HTTP library: a subscriber is a protocol object that looks for its marks in what comes.
+``{"open": 900, "first": 100, "kind": "sse"}`` opens subscribers of the sessions numbered from 100, ``{"take": true}``
+prints what came since the last one: for each text that is a number, when it was there (``time.monotonic_ns``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import resource
+import sys
+import time
+from typing import Any, Final
+
+import uvloop
+
+#: Subscribers of one source address: a pair of addresses has 28,000 ports on a usual Linux.
+_PER_ADDRESS: Final = 20_000
+
+#: Connections that are being opened at once.
+_AT_ONCE: Final = 100
+
+_MARK: Final = re.compile(rb'"text":"(\d+)"')
+
+
+class Subscriber(asyncio.Protocol):
+    """One stream."""
+
+    __slots__ = ("_arrivals", "_is_open", "opened", "transport")
+
+    def __init__(self, arrivals: dict[int, int]) -> None:
+        self._arrivals = arrivals
+        self._is_open = False
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep it."""
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Note when each number came."""
+        now = time.monotonic_ns()
+        if not self._is_open:
+            if not data.startswith((b"HTTP/1.1 200", b"HTTP/1.1 101")):
+                self.opened.set_exception(SystemExit(f"refused: {data[:200]!r}"))
+                return
+            self._is_open = True
+            self.opened.set_result(None)
+        for number in _MARK.findall(data):
+            self._arrivals[int(number)] = now
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody but the driver may end it."""
+        if not self.opened.done():
+            self.opened.set_exception(SystemExit(f"lost before it was open: {exc}"))
+
+
+class Clients:
+    """All subscribers."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._arrivals: dict[int, int] = {}
+        self._open: list[Subscriber] = []
+
+    async def open(self, count: int, first: int, kind: str) -> None:
+        """Open so many, and wait until each is answered."""
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(number: int) -> None:
+            async with room:
+                loop = asyncio.get_running_loop()
+                source = (f"127.0.0.{1 + len(self._open) // _PER_ADDRESS}", 0)
+                transport, made = await loop.create_connection(
+                    lambda: Subscriber(self._arrivals), self._host, self._port, local_addr=source
+                )
+                self._open.append(made)
+                transport.write(self._request(number, kind))
+                await made.opened
+
+        await asyncio.gather(*(one(number) for number in range(first, first + count)))
+
+    def take(self) -> list[tuple[int, int]]:
+        """Return what came, and forget it."""
+        taken = [*self._arrivals.items()]
+        self._arrivals.clear()
+        return taken
+
+    async def close(self) -> None:
+        """End all."""
+        for one in self._open:
+            if one.transport is not None:
+                one.transport.close()
+        self._open.clear()
+
+    def _request(self, number: int, kind: str) -> bytes:
+        path, more = f"/sessions/bench-{number}/stream", "Accept: text/event-stream\r\n"
+        if kind == "websocket":
+            key = base64.b64encode(os.urandom(16)).decode()
+            path = f"/sessions/bench-{number}/ws"
+            more = (
+                f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+            )
+        return f"GET {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n{more}\r\n".encode()
+
+
+async def main() -> None:
+    """Obey until stdin ends."""
+    clients = Clients(sys.argv[1], int(sys.argv[2]))
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        order: dict[str, Any] = json.loads(line)
+        answer: object = None
+        if "open" in order:
+            await clients.open(order["open"], order["first"], order["kind"])
+        elif "take" in order:
+            answer = clients.take()
+        elif "close" in order:
+            await clients.close()
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    uvloop.run(main())
