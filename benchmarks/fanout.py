@@ -1,12 +1,13 @@
 """Idle and busy subscribers on one gateway: memory each, and the time a token takes from Kafka to their socket.
 
-``python -m benchmarks.fanout [--subscribers 100 1000 10000] [--kinds sse websocket] [--json]``. Broker, gateway, writer and
-subscribers are a process each. Every subscriber has a session of its own. Token records are written as a worker writes
-them, to sessions at random, at the same rate whatever the number of subscribers: what is compared is what the number
-costs. Each record is timed from the moment it is written, three times: when the broker has confirmed it, when a bare
-librdkafka consumer beside the gateway has it, and when it is at the subscriber's socket (one clock, CLOCK_MONOTONIC).
-``added`` is the last less the first: from the record in Kafka to the socket. Memory is the gateway's resident set, grown
-since a hundred subscribers had come and gone, divided by how many there are; taken while nothing is sent.
+``python -m benchmarks.fanout [--subscribers 100 1000 10000] [--kinds sse websocket] [--json]``. Broker, gateway, writer
+and subscribers are a process each. Every subscriber has a session of its own. Token records are written as a worker
+writes them, to sessions at random, at the same rate whatever the number of subscribers: what is compared is what the
+number costs. Each record is timed from the moment it is written, three times: when the broker has confirmed it, when a
+bare librdkafka consumer beside the gateway has it, and when it is at the subscriber's socket (one clock,
+CLOCK_MONOTONIC). ``added`` is the last less the first: from the record in Kafka to the socket. Memory is the gateway's
+resident set, grown since a hundred subscribers had come and gone, divided by how many there are; taken while nothing
+is sent.
 """
 
 from __future__ import annotations

@@ -104,9 +104,8 @@ class Clients:
         if kind == "websocket":
             key = base64.b64encode(os.urandom(16)).decode()
             path = f"/sessions/bench-{number}/ws"
-            more = (
-                f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
-            )
+            more = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+            more += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
         return f"GET {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n{more}\r\n".encode()
 
 

@@ -14,7 +14,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
-from barnabas.gateway import agents, dead_letters, figures, health, messages, openai, openapi, reading
+from barnabas.gateway import (
+    agents,
+    dead_letters,
+    figures,
+    health,
+    messages,
+    openai,
+    openapi,
+    reading,
+    streams,
+    websocket,
+)
 from barnabas.gateway.gateway import Gateway
 from barnabas.gateway.observer import Observer
 from barnabas.gateway.problems import ProblemBoundary, respond
@@ -31,6 +42,8 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     agents,
     dead_letters,
     figures,
+    streams,
+    websocket,
 )
 
 

@@ -14,6 +14,8 @@ from typing import Final
 import uvicorn
 
 from barnabas.gateway.app import make_app
+from barnabas.gateway.connection_guard import GuardedWebSocketProtocol, bound_sockets
+from barnabas.gateway.file_limit import raise_file_limit
 from barnabas.gateway.gateway import Gateway
 from barnabas.gateway.security.bounded_protocol import BoundedProtocol
 from barnabas.gateway.security.exposure import check_certificate, check_exposure, warnings_of
@@ -56,6 +58,8 @@ class GatewayServer:
         for warning in warnings_of(self._settings):
             logger.warning(warning)
         with _listening(options.host, options.port) as listener:
+            bound_sockets(listener)
+            raise_file_limit()
             try:
                 await self.gateway.open()
                 await self._serve(listener)
@@ -71,12 +75,16 @@ class GatewayServer:
             http=partial(  # type: ignore[arg-type]  # called as the class would be
                 BoundedProtocol, max_head_bytes=security.max_head_bytes, head_timeout_s=security.head_timeout_s
             ),
-            ws="websockets-sansio",
+            ws=GuardedWebSocketProtocol,
+            ws_max_size=options.max_body_bytes,
+            ws_ping_interval=options.heartbeat_s,
+            ws_ping_timeout=options.send_timeout_s,
+            ws_per_message_deflate=False,  # its state takes more memory than the rest of a stream
             lifespan="on",
             log_config=None,
+            log_level="warning",  # it logs each WebSocket's whole query, and with it whatever is secret there
             access_log=False,
             server_header=False,
-            ws_max_size=options.max_body_bytes,
             proxy_headers=bool(security.trusted_proxies),
             forwarded_allow_ips=list(security.trusted_proxies),
             ssl_certfile=options.tls.certificate,

@@ -156,7 +156,5 @@ async def open_reader(
     elif after is not None:
         start = Cursor.parse(after)
     look_back = LOOK_BACK if isinstance(start, Cursor) and start.is_resumed else 0
-    records = await client.subscribe(
-        session_id, after=start, tenant=tenant, buffer=BUFFER_RECORDS, look_back=look_back
-    )
+    records = await client.subscribe(session_id, after=start, tenant=tenant, buffer=BUFFER_RECORDS, look_back=look_back)
     return SessionReader(records, start if isinstance(start, Cursor) else records.cursor, turn_id)

@@ -8,10 +8,10 @@ tasks a stream take more memory than all the rest of it (``benchmarks/README.md`
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -51,9 +51,9 @@ class StreamQuery(Struct, frozen=True, kw_only=True):
         message_id: ... or the turn that answers this message.
     """
 
-    after: Annotated[str, Meta(description="A cursor to go on from, or `beginning`: the oldest kept.")] | None = None
-    turn: Annotated[str, Meta(description="This turn alone; the stream ends with it.")] | None = None
-    message_id: Annotated[str, Meta(description="The turn that answers this message alone.")] | None = None
+    after: str | None = None
+    turn: str | None = None
+    message_id: str | None = None
 
 
 @operation(
@@ -61,9 +61,7 @@ class StreamQuery(Struct, frozen=True, kw_only=True):
     tag="sessions",
     scope="sessions:read",
     query=StreamQuery,
-    headers=(
-        Header(name="Last-Event-ID", text="The id of the last event that was taken; it stands above `after`."),
-    ),
+    headers=(Header(name="Last-Event-ID", text="The id of the last event that was taken; it stands above `after`."),),
     replies={
         200: Reply(StreamEvent, "Events as they come, each with its cursor as its id.", media=("text/event-stream",)),
         204: Reply(None, "The turn that is asked for had ended at the cursor: there is nothing to come back for."),

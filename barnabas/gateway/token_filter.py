@@ -57,8 +57,9 @@ class TokenFilter:
     def look_back(self, token: Token) -> None:
         """Take notice of a record before the cursor.
 
-        Of the cursor's epoch alone: whether one of a lower epoch counted, only who has read all before it knows.
-        Taking a record that did not count for the turn's end would keep its true end from the reader.
+        Of the cursor's epoch alone: whether one of a lower epoch counted, only who has read all before it knows, and
+        taking a zombie's word for a turn's end would keep its true end from the reader. Nothing is lost by it: what
+        the next owner sends again, this one had sent again before it wrote the cursor's record.
         """
         if token.epoch == self._epoch:
             self.shows(token)

@@ -124,7 +124,7 @@ class Place(Struct, frozen=True, kw_only=True):
     cursor: str
 
 
-_orders: Final = msgspec.json.Decoder(MessageOrder | CancelOrder)
+_orders: Final[msgspec.json.Decoder[MessageOrder | CancelOrder]] = msgspec.json.Decoder(MessageOrder | CancelOrder)
 
 
 async def conversation(websocket: WebSocket) -> None:
@@ -154,7 +154,7 @@ class Conversation:
         self._reader = reader
         self._session_id = session_id
         self._principal = principal
-        self._has_left = self._is_ending = self._is_beat_due = False
+        self._is_ending = self._is_beat_due = False
 
     async def run(self) -> None:
         """Speak until the client leaves or the gateway stops."""
@@ -176,14 +176,14 @@ class Conversation:
 
     async def _write(self, pulse: Pulse) -> None:
         text: str | None = _text_of("open", self._reader)
-        while not (self._has_left or self._is_ending):
+        while not self._is_ending:
             if text is not None:
                 pulse.writing()
                 await self._websocket.send_text(text)
                 pulse.written()
             else:
                 await self._reader.ready()
-            if self._has_left:
+            if self._websocket.application_state is not WebSocketState.CONNECTED:
                 return
             try:
                 text = self._next_text()
@@ -192,7 +192,7 @@ class Conversation:
                 return
             if text is None and self._reader.is_over:
                 break
-        if not self._has_left:
+        if self._websocket.client_state is WebSocketState.CONNECTED:
             await self._websocket.close(_RESTART, "the gateway is being restarted; come back with the last cursor")
 
     def _next_text(self) -> str | None:
@@ -218,7 +218,6 @@ class Conversation:
                     break
                 text = message.get("text")
                 if text is None:
-                    self._has_left = True  # nothing is written behind a close
                     await self._websocket.close(_UNSUPPORTED, "messages are text")
                     break
                 answer = await self._answer(text)
@@ -227,8 +226,7 @@ class Conversation:
         except WebSocketDisconnect:
             pass
         finally:
-            self._has_left = True
-            self._reader.nudge()
+            self._end()
 
     async def _answer(self, text: str) -> str:
         """Do what the client says, and return what is said to that."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from asyncio import TimerHandle
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from barnabas.gateway.connection_guard import GuardedHttpProtocol
 
 #: How long what nobody reads may still come: a client that is cut off while it sends sees no answer.
 _LINGER_S: Final = 2.0
@@ -15,7 +17,7 @@ class _HeadTooLargeError(Exception):
     """Stops the parser."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(GuardedHttpProtocol):
     """uvicorn's, which bounds neither size nor duration of request line and headers.
 
     Args:
