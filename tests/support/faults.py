@@ -254,6 +254,39 @@ def _no_cursors(patch: Patch) -> None:
     patch(TokenStream, "start", start_now)
 
 
+def _no_stream_cursors(patch: Patch) -> None:
+    """The gateway's streams begin with what is written from now on, whatever cursor they are given."""
+    from barnabas.gateway import session_reader
+
+    async def subscribe_now(self: Any, session_id: str, *, after: Any, **options: Any) -> Any:
+        return await subscribe(self, session_id, after=None, **options)
+
+    subscribe = session_reader.Client.subscribe
+    patch(session_reader.Client, "subscribe", subscribe_now)
+
+
+def _no_token_filter(patch: Patch) -> None:
+    """The gateway's streams show every record."""
+    from barnabas.gateway.token_filter import TokenFilter
+
+    patch(TokenFilter, "shows", lambda _self, _token: True)
+
+
+def _no_look_back(patch: Patch) -> None:
+    """Who goes on from a cursor is told nothing of what was before it."""
+    from barnabas.gateway.token_filter import TokenFilter
+
+    patch(TokenFilter, "look_back", lambda _self, _token: None)
+
+
+def _no_send_timeout(patch: Patch) -> None:
+    """The gateway waits for ever for a client that takes nothing."""
+    from barnabas.gateway import streams, websocket
+
+    patch(streams, "abort", lambda _scope: None)
+    patch(websocket, "abort", lambda _scope: None)
+
+
 def _no_barrier(patch: Patch) -> None:
     """Lanes begin before the owner's own opening is folded."""
     from streams.partition import Partition
@@ -616,6 +649,10 @@ _OFF: dict[str, Callable[[Patch], None]] = {
     "drain": _no_drain,
     "attempts": _no_attempts,
     "cursors": _no_cursors,
+    "stream_cursors": _no_stream_cursors,
+    "token_filter": _no_token_filter,
+    "look_back": _no_look_back,
+    "send_timeout": _no_send_timeout,
     "epochs": _no_epochs,
     "fair_hold": _hold_everybody,
     "forward": _no_forward,
