@@ -1,4 +1,4 @@
-"""The command line, with the mechanisms taken away that ``BARNABAS_TEST_OFF`` names; see ``tests/support/faults.py``."""
+"""The command line, without the mechanisms that ``BARNABAS_TEST_OFF`` names; see ``tests/support/faults.py``."""
 
 import os
 import sys
