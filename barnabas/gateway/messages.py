@@ -23,6 +23,7 @@ from barnabas.gateway.naming import (
 )
 from barnabas.gateway.operation import Header, Reply, operation
 from barnabas.gateway.problems import Refusal
+from barnabas.gateway.security.principal import Principal
 
 #: As long as the log keeps one.
 _Reason = Annotated[str, Meta(max_length=300)]
@@ -135,18 +136,7 @@ async def send_message(request: Request) -> Response:
     session_id = session_of(request)
     key = idempotency_key(request)
     message = await read_body(request, NewMessage)
-    check_text(gateway, message.text, field="text")
-    check_agent(gateway, message.agent, field="agent")
-    sent = await gateway.client.send(
-        session_id,
-        message.text,
-        message_id=key or message.message_id or uuid.uuid4().hex,
-        agent=message.agent,
-        tenant=principal.tenant,
-        metadata=message.metadata,
-        deadline_ms=None if message.deadline_ms is None else int(message.deadline_ms),
-    )
-    return _accepted(session_id, sent)
+    return _accepted(session_id, await publish(gateway, principal, session_id, message, message_id=key))
 
 
 @operation(
@@ -166,13 +156,7 @@ async def cancel_turn(request: Request) -> Response:
     principal.require("sessions:write")
     session_id = session_of(request)
     order = await read_body(request, CancelOrder)
-    await gateway.client.cancel(
-        session_id,
-        turn_id=order.turn_id or None,
-        message_id=order.message_id or None,
-        tenant=principal.tenant,
-        reason=order.reason or None,
-    )
+    await publish_cancel(gateway, principal, session_id, order)
     return reply(Cancelling(session_id=session_id, turn_id=order.turn_id, message_id=order.message_id), 202)
 
 
@@ -196,6 +180,34 @@ async def erase_session(request: Request) -> Response:
     query = read_query(request, EraseQuery)
     sent = await gateway.client.erase(session_id, tenant=principal.tenant, reason=query.reason)
     return _accepted(session_id, sent)
+
+
+async def publish(
+    gateway: Gateway, principal: Principal, session_id: str, message: NewMessage, *, message_id: str | None = None
+) -> Sent:
+    """Publish a message; ``message_id`` stands above its own. Raises as :meth:`Client.send` and the checks below."""
+    check_text(gateway, message.text, field="text")
+    check_agent(gateway, message.agent, field="agent")
+    return await gateway.client.send(
+        session_id,
+        message.text,
+        message_id=message_id or message.message_id or uuid.uuid4().hex,
+        agent=message.agent,
+        tenant=principal.tenant,
+        metadata=message.metadata,
+        deadline_ms=None if message.deadline_ms is None else int(message.deadline_ms),
+    )
+
+
+async def publish_cancel(gateway: Gateway, principal: Principal, session_id: str, order: CancelOrder) -> None:
+    """Publish a cancel; raises as :meth:`Client.cancel`."""
+    await gateway.client.cancel(
+        session_id,
+        turn_id=order.turn_id or None,
+        message_id=order.message_id or None,
+        tenant=principal.tenant,
+        reason=order.reason or None,
+    )
 
 
 def check_text(gateway: Gateway, text: str, *, field: str) -> None:

@@ -33,6 +33,7 @@ class StreamEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
         cause: In ``failed``: a stable code.
         detail: In ``failed`` and ``cancelled``: a sentence for people.
         usage: In ``completed``: the model's token counts.
+        finish_reason: In ``completed``: why the model stopped, in its provider's word.
         tool: In ``tool``: the call, or its result.
         retry_after_ms: In ``failed`` with the cause ``overloaded``: when to send it again, under another message id.
         cursor: Behind this event: what follows it comes next. Over SSE it is the event's id.
@@ -50,6 +51,7 @@ class StreamEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     cause: str | None = None
     detail: str | None = None
     usage: Usage | None = None
+    finish_reason: str | None = None
     tool: ToolUse | None = None
     retry_after_ms: int | None = None
     cursor: str | UnsetType = UNSET
@@ -70,6 +72,7 @@ class StreamEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
             cause=token.cause,
             detail=token.detail,
             usage=token.usage,
+            finish_reason=token.finish_reason,
             tool=token.tool,
             retry_after_ms=token.retry_after_ms,
             cursor=cursor,

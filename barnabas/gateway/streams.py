@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from barnabas.gateway.bodies import read_query
 from barnabas.gateway.connection_guard import abort
 from barnabas.gateway.gateway import Gateway, gateway_of
+from barnabas.gateway.naming import principal_of, session_of
 from barnabas.gateway.operation import Header, Reply, operation
 from barnabas.gateway.problems import Refusal, problem_of
 from barnabas.gateway.pulse import Pulse
@@ -75,9 +76,9 @@ async def stream(request: Request) -> Response:
     what is written from now on. Events are named after their kind; `data` is a JSON object. Leaving cancels nothing.
     A cursor whose records are gone is answered with 410 and `earliest`, the cursor to begin at.
     """
-    principal, gateway = request.state.principal, gateway_of(request)
+    gateway, principal = gateway_of(request), principal_of(request)
     principal.require("sessions:read")
-    session_id, query = request.path_params["session_id"], read_query(request, StreamQuery)
+    session_id, query = session_of(request), read_query(request, StreamQuery)
     if query.turn is not None and query.message_id is not None:
         raise Refusal(422, "invalid_parameter", "name the turn or the message, not both", field="turn")
     turn_id = query.turn
@@ -175,4 +176,4 @@ class EventStream(Response):
 
 def routes() -> list[BaseRoute]:
     """Return the module's routes."""
-    return [Route("/sessions/{session_id}/stream", stream, methods=["GET"])]
+    return [Route("/sessions/{id}/stream", stream, methods=["GET"])]

@@ -3,7 +3,7 @@
 The events are those of ``GET /sessions/{id}/stream``, each with its cursor in it. What is no event has a ``type``.
 
 =============  =========================================================================================
-client says    ``{"type": "message", "text": …, "message_id"?, "agent"?, "deadline_ms"?}``
+client says    ``{"type": "message", "text": …, "message_id"?, "agent"?, "metadata"?, "deadline_ms"?}``
                ``{"type": "cancel", "message_id" | "turn_id": …, "reason"?}``
 gateway says   ``open`` (first, with the cursor), ``accepted`` (the message is in Kafka), ``cancelling``,
                ``alive`` (a sign of life, with a cursor), ``problem`` (what the client said, or why it ends)
@@ -30,6 +30,15 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from barnabas.gateway.bodies import read_query, refusal_of
 from barnabas.gateway.connection_guard import abort
 from barnabas.gateway.gateway import Gateway, gateway_of
+from barnabas.gateway.messages import (
+    Accepted,
+    Cancelling,
+    CancelOrder,
+    NewMessage,
+    publish,
+    publish_cancel,
+)
+from barnabas.gateway.naming import principal_of, session_of
 from barnabas.gateway.problems import Problem, Refusal, problem_of
 from barnabas.gateway.pulse import Pulse
 from barnabas.gateway.security.principal import Principal
@@ -56,60 +65,22 @@ class WebSocketQuery(Struct, frozen=True, kw_only=True):
     after: str | None = None
 
 
-class MessageOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="message"):
-    """The client says something.
-
-    Attributes:
-        text: What.
-        message_id: Idempotency key; a new one where absent.
-        agent: Which agent answers.
-        deadline_ms: Longest time the turn may take, in milliseconds.
-    """
-
-    text: str
-    message_id: str | None = None
-    agent: str | None = None
-    deadline_ms: int | None = None
+class MessageOrder(NewMessage, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="message"):
+    """The client says something, as ``POST /sessions/{id}/messages`` takes it."""
 
 
-class CancelOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cancel"):
-    """The client wants a turn to end.
-
-    Attributes:
-        message_id: Of the message whose turn it is.
-        turn_id: ... or of the turn.
-        reason: Kept in the log.
-    """
-
-    message_id: str | None = None
-    turn_id: str | None = None
-    reason: str | None = None
+class CancellationOrder(
+    CancelOrder, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="cancel"
+):
+    """The client wants a turn to end, as ``POST /sessions/{id}/cancel`` takes it."""
 
 
-class Accepted(Struct, frozen=True, kw_only=True, tag_field="type", tag="accepted"):
-    """The message is in Kafka: it will be answered.
-
-    Attributes:
-        message_id: Of the message.
-        turn_id: Of the turn that answers it.
-        cursor: Before its first event.
-    """
-
-    message_id: str
-    turn_id: str
-    cursor: str
+class MessageAccepted(Accepted, frozen=True, kw_only=True, tag_field="type", tag="accepted"):
+    """What that answers."""
 
 
-class Cancelling(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="cancelling"):
-    """The cancel is in Kafka; the turn's last event says whether it came in time.
-
-    Attributes:
-        message_id: As it was named.
-        turn_id: As it was named.
-    """
-
-    message_id: str | None = None
-    turn_id: str | None = None
+class TurnCancelling(Cancelling, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="cancelling"):
+    """What that answers."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -124,17 +95,19 @@ class Place(Struct, frozen=True, kw_only=True):
     cursor: str
 
 
-_orders: Final[msgspec.json.Decoder[MessageOrder | CancelOrder]] = msgspec.json.Decoder(MessageOrder | CancelOrder)
+_orders: Final[msgspec.json.Decoder[MessageOrder | CancellationOrder]] = msgspec.json.Decoder(
+    MessageOrder | CancellationOrder
+)
 
 
 async def conversation(websocket: WebSocket) -> None:
     """Serve one WebSocket to its end."""
     # Accepted first: a browser is not told why a handshake failed.
     await websocket.accept()
-    gateway, principal = gateway_of(websocket), websocket.state.principal
+    gateway, principal = gateway_of(websocket), principal_of(websocket)
     try:
         principal.require("sessions:read")
-        session_id, query = websocket.path_params["session_id"], read_query(websocket, WebSocketQuery)
+        session_id, query = session_of(websocket), read_query(websocket, WebSocketQuery)
         reader = await open_reader(gateway.client, session_id, principal.tenant, after=query.after)
     except (BarnabasError, HTTPException) as error:
         with suppress(WebSocketDisconnect):
@@ -239,29 +212,18 @@ class Conversation:
             logger.exception("an order over a WebSocket failed")
             return _problem_text(problem_of(error))
 
-    async def _carry_out(self, order: MessageOrder | CancelOrder) -> Accepted | Cancelling:
-        client, tenant = self._gateway.client, self._principal.tenant
-        if isinstance(order, CancelOrder):
-            await client.cancel(
-                self._session_id,
-                message_id=order.message_id,
-                turn_id=order.turn_id,
-                tenant=tenant,
-                reason=order.reason,
-            )
-            return Cancelling(message_id=order.message_id, turn_id=order.turn_id)
-        sent = await client.send(
-            self._session_id,
-            order.text,
-            message_id=order.message_id,
-            agent=order.agent,
-            tenant=tenant,
-            deadline_ms=order.deadline_ms,
+    async def _carry_out(self, order: MessageOrder | CancellationOrder) -> MessageAccepted | TurnCancelling:
+        to = (self._gateway, self._principal, self._session_id)
+        if isinstance(order, CancellationOrder):
+            await publish_cancel(*to, order)
+            return TurnCancelling(session_id=self._session_id, turn_id=order.turn_id, message_id=order.message_id)
+        sent = await publish(*to, order)
+        return MessageAccepted(
+            session_id=self._session_id, message_id=sent.message_id, turn_id=sent.turn_id, cursor=str(sent.cursor)
         )
-        return Accepted(message_id=sent.message_id, turn_id=sent.turn_id, cursor=str(sent.cursor))
 
 
-def _order_of(text: str) -> MessageOrder | CancelOrder:
+def _order_of(text: str) -> MessageOrder | CancellationOrder:
     try:
         return _orders.decode(text)
     except msgspec.ValidationError as error:
@@ -287,4 +249,4 @@ async def _close_with(websocket: WebSocket, problem: Problem) -> None:
 
 def routes() -> list[BaseRoute]:
     """Return the module's routes."""
-    return [WebSocketRoute("/sessions/{session_id}/ws", conversation)]
+    return [WebSocketRoute("/sessions/{id}/ws", conversation)]
