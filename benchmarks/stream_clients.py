@@ -25,6 +25,16 @@ _PER_ADDRESS: Final = 20_000
 #: Connections that are being opened at once.
 _AT_ONCE: Final = 100
 
+#: What a browser sends with every request.
+_BROWSER: Final = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/140.0.0.0 Safari/537.36\r\n"
+    "Accept-Encoding: gzip, deflate, br, zstd\r\n"
+    "Accept-Language: en-GB,en;q=0.9,cs;q=0.8,de;q=0.7\r\n"
+    "Cache-Control: no-cache\r\n"
+    "Pragma: no-cache\r\n"
+)
+
 _MARK: Final = re.compile(rb'"text":"(\d+)"')
 
 
@@ -106,7 +116,7 @@ class Clients:
             path = f"/sessions/bench-{number}/ws"
             more = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
             more += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
-        return f"GET {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n{more}\r\n".encode()
+        return f"GET {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n{_BROWSER}{more}\r\n".encode()
 
 
 async def main() -> None:

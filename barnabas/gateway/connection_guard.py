@@ -16,8 +16,8 @@ WRITE_BUFFER_BYTES: Final = 32 * 1024
 #: ... and in the kernel, which by itself gives a socket up to 4 MB: a client that reads nothing would be noticed late.
 SOCKET_BUFFER_BYTES: Final = 128 * 1024
 
-#: The ASGI extension that holds the connection's transport.
-EXTENSION: Final = "barnabas.transport"
+#: The ASGI extension that holds the connection's protocol object.
+EXTENSION: Final = "barnabas.connection"
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
@@ -31,7 +31,11 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Add the extension to the request's scope."""
         super().on_message_begin()
-        cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self.transport}
+        cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self}
+
+    def forget_head(self) -> None:
+        """Let go of the request's headers."""
+        self.headers.clear()
 
 
 class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
@@ -39,9 +43,13 @@ class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         """Add the extension to the scope."""
-        extensions = cast("dict[str, Any]", self.scope)["extensions"]
-        extensions[EXTENSION] = self.transport
+        cast("dict[str, Any]", self.scope)["extensions"][EXTENSION] = self
         await super().run_asgi()
+
+    def forget_head(self) -> None:
+        """Let go of the handshake, which is over."""
+        handshake = cast("Any", self)
+        handshake.request = handshake.response = None
 
 
 def bound_sockets(listener: socket.socket) -> None:
@@ -49,8 +57,16 @@ def bound_sockets(listener: socket.socket) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
 
 
+def forget_head(scope: Mapping[str, Any]) -> None:
+    """Let go of a request's headers for as long as its response lasts: a browser's may be many KB of cookies."""
+    scope["headers"].clear()
+    connection = scope.get("extensions", {}).get(EXTENSION)
+    if connection is not None:
+        connection.forget_head()
+
+
 def abort(scope: Mapping[str, Any]) -> None:
     """Let go of a connection and of what waits to be written to it."""
-    transport = scope.get("extensions", {}).get(EXTENSION)
-    if transport is not None:
-        transport.abort()
+    connection = scope.get("extensions", {}).get(EXTENSION)
+    if connection is not None:
+        connection.transport.abort()

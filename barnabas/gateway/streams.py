@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from barnabas.gateway.bodies import read_query
-from barnabas.gateway.connection_guard import abort
+from barnabas.gateway.connection_guard import abort, forget_head
 from barnabas.gateway.gateway import Gateway, gateway_of
 from barnabas.gateway.naming import principal_of, session_of
 from barnabas.gateway.operation import Header, Reply, operation
@@ -120,6 +120,8 @@ class EventStream(Response):
         leaving = asyncio.get_running_loop().create_task(self._client_leaves(receive))
         try:
             with self._gateway.streams.opened("sse", self._end, is_resumable=True):
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                forget_head(scope)  # not before: what is between here and the server answers to some of it
                 await self._write(send, pulse)
         except OSError:
             pass  # the client left; some servers say so
@@ -129,7 +131,6 @@ class EventStream(Response):
             reader.close()
 
     async def _write(self, send: Send, pulse: Pulse) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         chunk = b"retry: %d\nid: %b\n\n" % (_RETRY_MS, str(self._reader.cursor).encode())
         while True:
             if chunk:

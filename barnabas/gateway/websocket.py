@@ -28,7 +28,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from barnabas.gateway.bodies import read_query, refusal_of
-from barnabas.gateway.connection_guard import abort
+from barnabas.gateway.connection_guard import abort, forget_head
 from barnabas.gateway.gateway import Gateway, gateway_of
 from barnabas.gateway.messages import (
     Accepted,
@@ -131,6 +131,7 @@ class Conversation:
 
     async def run(self) -> None:
         """Speak until the client leaves or the gateway stops."""
+        forget_head(self._websocket.scope)
         options = self._gateway.options
         pulse = Pulse(
             self._beat,
