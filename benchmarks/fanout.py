@@ -53,6 +53,8 @@ _SETTLE_S: Final = 3.0
 
 _WARM_UP: Final = 100
 
+_PATHS: Final = {"sse": "/sessions/bench-{}/stream", "websocket": "/sessions/bench-{}/ws"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -184,8 +186,8 @@ class Clients:
         )  # fmt: skip
 
     def open(self, count: int, first: int, kind: str) -> None:
-        """Open so many subscribers."""
-        self._ask(open=count, first=first, kind=kind)
+        """Open so many subscribers, each of a session of its own."""
+        self._ask(open=count, first=first, path=_PATHS[kind])
 
     def take(self) -> dict[int, int]:
         """Return what came since it was last asked."""

@@ -1,8 +1,8 @@
 """Many subscribers in one process, as cheap as they can be; told what to do by lines on stdin. See ``fanout``.
 
 Raw sockets on an event loop, no HTTP library: a subscriber is a protocol object that looks for its marks in what comes.
-``{"open": 900, "first": 100, "kind": "sse"}`` opens subscribers of the sessions numbered from 100, ``{"take": true}``
-prints what came since the last one: for each text that is a number, when it was there (``time.monotonic_ns``).
+``{"open": 900, "first": 100, "path": "/{}/stream"}`` opens subscribers numbered from 100, ``{"take": true}`` prints what
+came since it was last said: for each text that is a number, when it was there (``time.monotonic_ns``).
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Clients:
         self._arrivals: dict[int, int] = {}
         self._open: list[Subscriber] = []
 
-    async def open(self, count: int, first: int, kind: str) -> None:
-        """Open so many, and wait until each is answered."""
+    async def open(self, count: int, first: int, path: str) -> None:
+        """Open so many, and wait until each is answered; a path that ends with ``/ws`` is a WebSocket's."""
         room = asyncio.Semaphore(_AT_ONCE)
 
         async def one(number: int) -> None:
@@ -91,7 +91,7 @@ class Clients:
                     lambda: Subscriber(self._arrivals), self._host, self._port, local_addr=source
                 )
                 self._open.append(made)
-                transport.write(self._request(number, kind))
+                transport.write(self._request(path.format(number)))
                 await made.opened
 
         await asyncio.gather(*(one(number) for number in range(first, first + count)))
@@ -109,11 +109,10 @@ class Clients:
                 one.transport.close()
         self._open.clear()
 
-    def _request(self, number: int, kind: str) -> bytes:
-        path, more = f"/sessions/bench-{number}/stream", "Accept: text/event-stream\r\n"
-        if kind == "websocket":
+    def _request(self, path: str) -> bytes:
+        more = "Accept: text/event-stream\r\n"
+        if path.endswith("/ws"):
             key = base64.b64encode(os.urandom(16)).decode()
-            path = f"/sessions/bench-{number}/ws"
             more = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
             more += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
         return f"GET {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n{_BROWSER}{more}\r\n".encode()
@@ -126,7 +125,7 @@ async def main() -> None:
         order: dict[str, Any] = json.loads(line)
         answer: object = None
         if "open" in order:
-            await clients.open(order["open"], order["first"], order["kind"])
+            await clients.open(order["open"], order["first"], order["path"])
         elif "take" in order:
             answer = clients.take()
         elif "close" in order:
