@@ -1,8 +1,8 @@
 """Many subscribers in one process, as cheap as they can be; told what to do by lines on stdin. See ``fanout``.
 
 Raw sockets on an event loop, no HTTP library: a subscriber is a protocol object that looks for its marks in what comes.
-``{"open": 900, "first": 100, "path": "/{}/stream"}`` opens subscribers numbered from 100, ``{"take": true}`` prints what
-came since it was last said: for each text that is a number, when it was there (``time.monotonic_ns``).
+``{"open": 900, "first": 100, "path": "/{}/stream"}`` opens subscribers numbered from 100; ``{"take": true}`` prints
+what came since it was last said: for each text that is a number, when it was there (``time.monotonic_ns``).
 """
 
 from __future__ import annotations
