@@ -3,8 +3,8 @@
 A subscriber names a session and a cursor. What lies between its cursor and the live reader's place is read by a second
 reader, in passes that many subscribers share; then the live reader takes over, record by record and without a gap:
 both speak on one event loop, and each subscriber knows the next offset it is to see. Buffers are bounded. A live
-subscriber whose buffer is full is cut off with an error that carries its cursor; one that still reads the past is set
-aside instead, until it has read. Nobody ever waits for a slow one.
+subscriber whose buffer is full is cut off with an error that carries its cursor; one that still reads what was there
+before it came is set aside instead, until it has read. Nobody ever waits for a slow one.
 """
 
 from __future__ import annotations
@@ -68,16 +68,18 @@ class Subscription:
         key: The session's Kafka key.
         partition: Its partition.
         next_offset: The first offset it has not been offered.
+        first_end: The partition's end when it was made: what lies before it was not waited for, however it is read.
     """
 
     __slots__ = (
-        "_buffer", "_chars", "_epoch", "_error", "_fanout", "_limit", "_mode", "_taken", "_waiter", "key",
-        "next_offset", "partition",
+        "_buffer", "_chars", "_epoch", "_error", "_fanout", "_limit", "_mode", "_taken", "_waiter", "first_end",
+        "key", "next_offset", "partition",
     )  # fmt: skip
 
-    def __init__(self, fanout: FanOut, key: bytes, start: Cursor, limit: int) -> None:
+    def __init__(self, fanout: FanOut, key: bytes, start: Cursor, limit: int, first_end: int) -> None:
         self.key = key
         self.partition = start.partition
+        self.first_end = first_end
         self._fanout = fanout
         self._limit = limit
         self._buffer: deque[TokenRecord] = deque()
@@ -326,7 +328,7 @@ class FanOut(FeedListener):
         if place.idle is not None:
             place.idle.cancel()
             place.idle = None
-        made = Subscription(self, key, after, limit)
+        made = Subscription(self, key, after, limit, bounds.end)
         self._place(place, made)
         return made
 
@@ -418,7 +420,7 @@ class FanOut(FeedListener):
         full = [one for one in group if not one.offer(found)]
         for one in full:
             place.remove(one)
-            if is_past:
+            if is_past or found.offset < one.first_end:
                 one.park()
                 place.parked.add(one)
             else:

@@ -37,9 +37,6 @@ BEGINNING: Final = "beginning"
 #: Longest a reader that asks for one turn waits for the record at its cursor, to learn whether the turn is over.
 _CATCH_UP_S: Final = 1.0
 
-#: Records that may be left unread before a reader is cut off; some 100 KB, and several seconds of a fast model.
-BUFFER_RECORDS: Final = 128
-
 
 class Shown(NamedTuple):
     """A record that is shown, and the cursor behind it."""
@@ -156,5 +153,5 @@ async def open_reader(
     elif after is not None:
         start = Cursor.parse(after)
     look_back = LOOK_BACK if isinstance(start, Cursor) and start.is_resumed else 0
-    records = await client.subscribe(session_id, after=start, tenant=tenant, buffer=BUFFER_RECORDS, look_back=look_back)
+    records = await client.subscribe(session_id, after=start, tenant=tenant, look_back=look_back)
     return SessionReader(records, start if isinstance(start, Cursor) else records.cursor, turn_id)

@@ -46,6 +46,7 @@ class EventSource:
         self.comments: list[str] = []
         self.last_event_id = ""
         self.retry_ms: int | None = None
+        self._chunks: dict[httpx.Response, AsyncIterator[bytes]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -106,7 +107,9 @@ class EventSource:
             httpx.AsyncClient(timeout=httpx.Timeout(60.0)) as client,
             client.stream("GET", url, headers=headers, **options) as response,
         ):
+            self._chunks[response] = response.aiter_raw()  # can be asked for once
             yield response
+            del self._chunks[response]
 
     async def take(
         self, response: httpx.Response, until: Callable[[EventSource], object] | None = None, timeout_s: float = 40.0
@@ -120,7 +123,7 @@ class EventSource:
         async with asyncio.timeout(timeout_s):
             if until is not None and until(self):
                 return False
-            async for chunk in response.aiter_raw():
+            async for chunk in self._chunks[response]:
                 self.feed(chunk)
                 if until is not None and until(self):
                     return False

@@ -205,6 +205,17 @@ async def test_slow_live_subscriber_is_cut_off_by_characters_too(topic: Topic) -
         [record async for record in one]
 
 
+async def test_what_lay_there_before_a_subscriber_came_cuts_nobody_off(topic: Topic) -> None:
+    """The first one, which the live reader begins with at its cursor: a thousand records come at one stroke."""
+    topic.fill(1000, "ada")
+    one = await topic.subscribe(limit=4)
+    seen: list[str] = []
+    for _ in range(1000):
+        topic.pump()
+        seen += taken(one)
+    assert len(seen) == 1000
+
+
 async def test_slow_reader_of_the_past_is_set_aside_and_gets_all(topic: Topic) -> None:
     """History is longer than any buffer; it is read again from where the reader stopped, never held."""
     await topic.subscribe("bob")
