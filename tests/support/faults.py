@@ -259,7 +259,7 @@ def _no_stream_cursors(patch: Patch) -> None:
     from barnabas.gateway import session_reader
 
     async def subscribe_now(self: Any, session_id: str, *, after: Any, **options: Any) -> Any:
-        return await subscribe(self, session_id, after=None, **options)
+        return await subscribe(self, session_id, after=None, **{**options, "look_back": 0})
 
     subscribe = session_reader.Client.subscribe
     patch(session_reader.Client, "subscribe", subscribe_now)

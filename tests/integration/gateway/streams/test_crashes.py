@@ -16,7 +16,6 @@ import pytest
 from tests.integration.gateway.streams.conftest import GatewayProcess, StartGateway
 from tests.support.deployment import Deployment
 from tests.support.event_source import EventSource, has, transcript
-from tests.support.faults import Faults
 from topics.names import TopicNames
 
 pytestmark = pytest.mark.crash
@@ -111,22 +110,3 @@ async def test_end_that_the_next_owner_repeats_is_shown_once(frail: Deployment, 
         await witness.take(watched, has("completed", 2))
     assert returning.events == witness.events
     assert len([token for token in frail.tokens() if token.kind == "completed" and token.session_id == "ada"]) == 3
-
-
-async def test_end_that_nobody_was_told_comes_from_the_next_owner(
-    frail: Deployment, start_gateway: StartGateway
-) -> None:
-    """The worker dies when its outcome is folded and its last token is due."""
-    worker = frail.start("w1", faults=Faults(kill_before_terminal=1))
-    await asyncio.to_thread(worker.wait_ready)
-    gateway, reader = start_gateway(frail), EventSource()
-    frail.publish("ada", "fast one")
-    frail.flush()
-    async with reader.connect(gateway.stream("ada", "?after=beginning")) as response:
-        await reader.take(response, has("delta"))
-    await asyncio.to_thread(frail.died, worker)
-    frail.start("w2")
-    async with reader.connect(gateway.stream("ada")) as response:
-        await reader.take(response, has("completed"))
-    assert [taken.event for taken in reader.events] == ["started", "delta", "completed"]
-    assert transcript(reader.events).endswith("fast one!\ncompleted\n\n")
