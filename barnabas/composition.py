@@ -21,7 +21,7 @@ from streams.tracing import NO_TRACING, Tracing
 from topics.catalog import TopicSpec, catalog
 
 if TYPE_CHECKING:
-    from streams.worker import WorkerOptions
+    from streams.worker_options import WorkerOptions
 
 #: Either of them set switches tracing on, as in other programs.
 OTEL_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -94,7 +94,7 @@ def worker_options(
     Raises:
         SettingsError: ``kafka`` asks for a secured connection, which the consumer group does not speak yet.
     """
-    from streams.worker import WorkerOptions
+    from streams.worker_options import WorkerOptions
 
     for key in settings.kafka:
         if key.startswith(("security.", "sasl.", "ssl.")):

@@ -57,12 +57,31 @@ class LocalCopies:
         self._store = store
         self._reader = reader
 
-    def open(self, opening: Callable[[set[int]], None], partitions: set[int]) -> None:
-        """Open by ``opening``; what cannot be opened is wiped first.
+    def prepare(
+        self, partitions: set[int], opening: Callable[[set[int]], None], opened: set[int], *, timeout_s: float = 30.0
+    ) -> dict[int, tuple[int, int]]:
+        """Open copies, wipe what cannot be built upon, and return what the others lack.
+
+        Args:
+            partitions: The copies to be brought up to date.
+            opening: Opens copies.
+            opened: What is opened: ``partitions``, and what is up to date.
+            timeout_s: Longest time for the broker to say where the changelog ends.
+
+        Returns:
+            Of each of ``partitions`` the first changelog offset that it lacks, and the end.
 
         Raises:
             LockedStoreError: A database is held by another process, which a wipe would rob of it.
+            RecoveryError: The broker did not answer.
         """
+        self._wipe_if_old(partitions)
+        self._open(opening, opened)
+        self._wipe_if_outdated(partitions)
+        return self._ranges(partitions, timeout_s)
+
+    def _open(self, opening: Callable[[set[int]], None], partitions: set[int]) -> None:
+        """Open by ``opening``; what cannot be opened is wiped first."""
         try:
             opening(partitions)
         except LockedStoreError:
@@ -73,7 +92,7 @@ class LocalCopies:
                 self._store.wipe_partition(partition)
             opening(partitions)
 
-    def wipe_if_old(self, partitions: Iterable[int]) -> None:
+    def _wipe_if_old(self, partitions: Iterable[int]) -> None:
         """Wipe what was found damaged, or lay unused for too long; the databases need not be open."""
         for partition in partitions:
             if self._store.is_marked_corrupt(partition):
@@ -84,7 +103,7 @@ class LocalCopies:
                 logger.warning("partition %d: local store is %.1f days old: wiped", partition, age / 86_400)
                 self._store.wipe_partition(partition)
 
-    def wipe_if_outdated(self, partitions: Iterable[int]) -> None:
+    def _wipe_if_outdated(self, partitions: Iterable[int]) -> None:
         """Wipe what another version folded."""
         for partition in partitions:
             raw = self._store.read(partition, PARTITION_KEY)
@@ -92,7 +111,7 @@ class LocalCopies:
                 logger.warning("partition %d: local store is of another fold version: wiped", partition)
                 self._store.wipe_partition(partition)
 
-    def ranges(self, partitions: Iterable[int], *, timeout_s: float = 30.0) -> dict[int, tuple[int, int]]:
+    def _ranges(self, partitions: Iterable[int], timeout_s: float) -> dict[int, tuple[int, int]]:
         """Return what each copy lacks, as ``(first, end)`` of the changelog; wipes what is ahead of it."""
         wanted = sorted(partitions)
         ranges: dict[int, tuple[int, int]] = {}

@@ -12,6 +12,7 @@ from typing import Final
 from schemas.errors import RecoveryError
 from state.changelog import ChangelogReader, ChangelogUnreadableError
 from state.local_copy import LocalCopies, Unsettled
+from state.own_thread import in_own_thread
 from state.store import Applied, CorruptStoreError, SessionStore
 from state.value import PARTITION_KEY
 
@@ -119,7 +120,7 @@ class Recovery:
                 start begins anew.
         """
         stop = Event()
-        running = asyncio.get_running_loop().run_in_executor(None, self._run, owned, fresh, stop)
+        running = in_own_thread("barnabas-recovery", self._run, owned, fresh, stop)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -146,11 +147,8 @@ class Recovery:
     def _run_once(self, owned: set[int], fresh: set[int], stop: Event) -> Recovered:
         began = time.monotonic()
         give_up = began + self._deadline_s
-        self._copies.wipe_if_old(fresh)
-        self._copies.open(self._store.own, owned)
-        self._copies.wipe_if_outdated(fresh)
         result = Recovered()
-        ranges = self._copies.ranges(fresh, timeout_s=min(self._deadline_s, _ASK_S))
+        ranges = self._copies.prepare(fresh, self._store.own, owned, timeout_s=min(self._deadline_s, _ASK_S))
         self.progress.records, self.progress.records_read = sum(end - first for first, end in ranges.values()), 0
         outdated: dict[int, set[bytes]] = {}
         unsettled = {partition: Unsettled() for partition in fresh}

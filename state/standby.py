@@ -14,6 +14,7 @@ from typing import Final
 from schemas.errors import RecoveryError, StoreError
 from state.changelog import ChangelogReader
 from state.local_copy import LocalCopies, Unsettled
+from state.own_thread import in_own_thread
 from state.store import CorruptStoreError, SessionStore
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Standbys:
         self.lag = dict.fromkeys(sorted(partitions), 0)
         if partitions:
             logger.info("keeps copies of %d partitions", len(partitions))
-            self._running = asyncio.get_running_loop().run_in_executor(None, self._follow, partitions, self._stop)
+            self._running = in_own_thread("barnabas-standby", self._follow, partitions, self._stop)
 
     async def release(self) -> None:
         """End the thread; each copy stays where it is, with its position.
@@ -83,10 +84,7 @@ class Standbys:
                 stop.wait(_AGAIN_S)
 
     def _tail(self, partitions: set[int], stop: Event) -> None:
-        self._copies.wipe_if_old(partitions)
-        self._copies.open(self._store.follow, partitions)
-        self._copies.wipe_if_outdated(partitions)
-        ranges = self._copies.ranges(partitions)
+        ranges = self._copies.prepare(partitions, self._store.follow, partitions)
         self.lag.update({partition: end - first for partition, (first, end) in ranges.items()})
         unsettled = {partition: Unsettled() for partition in partitions}
         for partition, records, end in self._reader.tail({p: first for p, (first, _) in ranges.items()}, stop):

@@ -55,14 +55,14 @@ class Ownership:
         return self._consumer()
 
     @property
-    def busy(self) -> int:
+    def messages_begun(self) -> int:
         """How many messages are begun or wait in lanes."""
-        return sum(partition.busy for partition in self.partitions.values())
+        return sum(partition.messages_begun for partition in self.partitions.values())
 
     @property
-    def active(self) -> int:
+    def lanes_at_work(self) -> int:
         """How many lanes are at work."""
-        return sum(partition.active for partition in self.partitions.values())
+        return sum(partition.lanes_at_work for partition in self.partitions.values())
 
     def is_open(self, number: int) -> bool:
         """Whether a partition is ours and its lanes run."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from schemas.controls import CancelTurn, Control
 from schemas.errors import DeliveryUnknownError, PartitionClosedError, StoreError
@@ -24,25 +23,19 @@ from schemas.tokens import Token, TokenKind
 from state.fold import OUTCOMES, Verdict, is_decided
 from state.overlay import Receipt
 from state.partition_fold import PartitionFold
+from streams.early_cancels import EarlyCancels
 from streams.environment import Environment
 from streams.incoming import Incoming
 from streams.lane import Lane
 from streams.pool import Slot
 from streams.shedding import retry_after_ms
-from streams.token_stream import now_ms, terminal_token
+from streams.token_stream import ENDINGS, now_ms, terminal_token
 from streams.turn import MAX_REASON_CHARS, Turn
 
 logger = logging.getLogger(__name__)
 
 #: Pause before a terminal token whose delivery failed is sent again: twice is harmless, none is not.
 RESEND_S: Final = 0.2
-
-_KINDS = {
-    "TurnCompleted": TokenKind.COMPLETED,
-    "TurnFailed": TokenKind.FAILED,
-    "TurnCancelled": TokenKind.CANCELLED,
-    "MessageRejected": TokenKind.FAILED,
-}
 
 
 class Phase(Enum):
@@ -52,14 +45,6 @@ class Phase(Enum):
     OPENING = auto()  #: Our ``PartitionOpened`` is on its way through the log.
     OPEN = auto()  #: Folded: lanes run.
     STOPPED = auto()  #: An unknown event type: a newer version has to take over (rule 6).
-
-
-class EarlyCancel(NamedTuple):
-    """A cancel that came before its message."""
-
-    reason: str
-    acknowledge: Receipt
-    timer: asyncio.TimerHandle
 
 
 class Partition:
@@ -90,7 +75,7 @@ class Partition:
         self._running: dict[str, Turn] = {}
         #: Turns that wait for a slot, by their message's offset.
         self.waiting_for_slot: dict[int, Slot] = {}
-        self._early_cancels: OrderedDict[tuple[bytes, str], EarlyCancel] = OrderedDict()
+        self._early_cancels = EarlyCancels(most=env.limits.max_early_cancels, keep_s=env.limits.turn_timeout_s)
         self._tasks: set[asyncio.Task[None]] = set()
         #: What was delivered before the barrier, in order.
         self._held: list[Callable[[], None]] = []
@@ -101,17 +86,17 @@ class Partition:
         return self.phase is Phase.OPEN
 
     @property
-    def busy(self) -> int:
+    def messages_begun(self) -> int:
         """How many messages are begun or wait in lanes."""
         return sum(len(lane.waiting) + (lane.head is not None) for lane in self._lanes.values()) + len(self._held)
 
     @property
-    def active(self) -> int:
+    def lanes_at_work(self) -> int:
         """How many lanes are at work; what waits for the barrier takes no other partition's room."""
         return len(self._lanes)
 
     @property
-    def running(self) -> int:
+    def turns_running(self) -> int:
         """How many turns run."""
         return len(self._running)
 
@@ -151,8 +136,6 @@ class Partition:
                 lane.task.cancel()
         for task in [*self._tasks]:
             task.cancel()
-        for early in self._early_cancels.values():
-            early.timer.cancel()
         self._lanes.clear()
         self._turns.clear()
         self._running.clear()
@@ -185,16 +168,13 @@ class Partition:
 
     def offer(self, incoming: Incoming) -> None:
         """Put a message into its session's lane."""
-        early = self._early_cancels.pop((incoming.key, incoming.message_id), None) or self._early_cancels.pop(
-            (incoming.key, incoming.turn_id), None
-        )
+        early = self._early_cancels.take(incoming.key, incoming.message_id, incoming.turn_id)
         lane = self._lanes.get(incoming.key)
         if lane is None:
             key = incoming.key
             lane = self._lanes[key] = Lane(self._decide, partial(self._lane_empty, key))
         lane.offer(incoming)
         if early is not None:
-            early.timer.cancel()
             self._cancel(lane, incoming, early.reason, early.acknowledge)
 
     def _lane_empty(self, key: bytes) -> None:
@@ -224,7 +204,7 @@ class Partition:
         ):
             acknowledge()  # finished: a no-op
             return
-        self._remember_cancel(key, control.message_id or control.turn_id or "", reason, acknowledge)
+        self._early_cancels.remember(key, control.message_id or control.turn_id or "", reason, acknowledge)
 
     def _cancel(self, lane: Lane, incoming: Incoming, reason: str, acknowledge: Receipt) -> None:
         if incoming is lane.head:
@@ -239,20 +219,6 @@ class Partition:
             return
         lane.withdraw(incoming)
         self.spawn(self._guarded(Turn(incoming, self).cancel_waiting(reason, acknowledge)))
-
-    def _remember_cancel(self, key: bytes, target: str, reason: str, acknowledge: Receipt) -> None:
-        place = (key, target)
-        self._forget_cancel(place)  # one for the same message came before
-        timer = asyncio.get_running_loop().call_later(self.env.limits.turn_timeout_s, self._forget_cancel, place)
-        self._early_cancels[place] = EarlyCancel(reason, acknowledge, timer)
-        if len(self._early_cancels) > self.env.limits.max_early_cancels:
-            self._forget_cancel(next(iter(self._early_cancels)))
-
-    def _forget_cancel(self, place: tuple[bytes, str]) -> None:
-        early = self._early_cancels.pop(place, None)
-        if early is not None:
-            early.timer.cancel()
-            early.acknowledge()
 
     # -- Deciding
 
@@ -288,7 +254,7 @@ class Partition:
     def repeat_outcome(self, session: Session, incoming: Incoming, acknowledge: Receipt) -> None:
         """Answer a message that is decided already with its terminal token again; no model is called."""
         decision = next((d for d in reversed(session.recent) if d.message_id == incoming.message_id), None)
-        if decision is None or decision.outcome not in _KINDS:
+        if decision is None or decision.outcome not in ENDINGS:
             self.when_confirmed(incoming.key, acknowledge)
             self.env.write_path.flush(self.number)  # outside the projector's batch, nobody else does
             return
@@ -297,7 +263,7 @@ class Partition:
              if entry.turn_id == incoming.turn_id and entry.role == "assistant"),
             None,
         )  # fmt: skip
-        kind = _KINDS[decision.outcome]
+        kind = ENDINGS[decision.outcome]
         token = terminal_token(
             incoming,
             kind=kind,

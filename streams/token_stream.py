@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from schemas.attempt import Attempt
@@ -179,6 +181,18 @@ class TokenStream:
             self._error = error
         if not self._unconfirmed and self._confirmed is not None and not self._confirmed.done():
             self._confirmed.set_result(None)
+
+
+#: How a turn's stream ends, by its outcome's type; the other outcomes end none.
+ENDINGS: Final[Mapping[str, TokenKind]] = MappingProxyType(
+    {
+        "TurnCompleted": TokenKind.COMPLETED,
+        "TurnFailed": TokenKind.FAILED,
+        "TurnCancelled": TokenKind.CANCELLED,
+        "MessageRejected": TokenKind.FAILED,
+        "SessionErased": TokenKind.COMPLETED,
+    }
+)
 
 
 def terminal_token(

@@ -31,7 +31,7 @@ from schemas.events import (
 )
 from schemas.ids import event_id_for
 from schemas.session import OpenTurn, Session
-from schemas.tokens import Token, TokenKind
+from schemas.tokens import Token
 from state.fold import Verdict, evolve
 from state.overlay import Receipt
 from streams.incoming import Incoming
@@ -41,7 +41,7 @@ from streams.providers.protocol import ChatMessage
 from streams.shedding import OVERLOADED, is_late, retry_after_ms
 from streams.stages import Stage, StageClock
 from streams.steps import Steps
-from streams.token_stream import TokenStream, now_ms, terminal_token
+from streams.token_stream import ENDINGS, TokenStream, now_ms, terminal_token
 
 if TYPE_CHECKING:
     from streams.partition import Partition
@@ -358,18 +358,18 @@ class Turn:
 
     def _terminal(self, outcome: Outcome) -> Token:
         deltas = self._stream.deltas if self._stream is not None else 0
-        kind, text, cause, detail, usage, finish_reason = TokenKind.COMPLETED, None, None, None, None, None
+        text, cause, detail, usage, finish_reason = None, None, None, None, None
         if isinstance(outcome, TurnCompleted):
             text, usage, finish_reason = outcome.text, outcome.usage, outcome.finish_reason
         elif isinstance(outcome, TurnFailed):
-            kind, cause, detail = TokenKind.FAILED, outcome.cause, outcome.detail
+            cause, detail = outcome.cause, outcome.detail
         elif isinstance(outcome, MessageRejected):
-            kind, cause, detail = TokenKind.FAILED, outcome.reason, outcome.detail
+            cause, detail = outcome.reason, outcome.detail
         elif isinstance(outcome, TurnCancelled):
-            kind, text, detail = TokenKind.CANCELLED, outcome.text, outcome.reason
+            text, detail = outcome.text, outcome.reason
         return terminal_token(
             self.incoming,
-            kind=kind,
+            kind=ENDINGS[type(outcome).__name__],
             attempt=self._attempt,
             epoch=self._attempt.epoch,
             deltas=deltas,

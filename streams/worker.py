@@ -9,11 +9,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client.registry import Collector
@@ -22,7 +20,6 @@ from schemas.errors import BarnabasError, WorkerStuckError
 from schemas.record_types import DEAD_LETTERS, EVENTS, TOKENS
 from schemas.serdes import Codec
 from state.changelog import ChangelogReader
-from state.options import StoreOptions
 from state.recovery import Recovery
 from state.repair import Repair
 from state.standby import Standbys
@@ -40,7 +37,6 @@ from streams.intake import Intake
 from streams.lease import Lease
 from streams.monitoring.figures import Figures
 from streams.monitoring.monitor import Monitor
-from streams.options import ConsumerOptions, Limits, MonitoringOptions, ReadOptions, WatchdogOptions
 from streams.ownership import Ownership
 from streams.partition import Phase
 from streams.pool import TurnPool
@@ -54,6 +50,7 @@ from streams.reading.table_reads import TableReads
 from streams.reading.worker_figures import worker_figures
 from streams.tool_runner import ToolRunner
 from streams.tracing import NO_TRACING, Tracing
+from streams.worker_options import WorkerOptions
 from topics.names import TopicNames
 
 logger = logging.getLogger(__name__)
@@ -69,37 +66,6 @@ _STOP_S: Final = 30.0
 
 #: Longest time the end may take beyond the drain, in seconds: flush, Faust's stop, the store.
 _END_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """What a worker needs to know; settings build it.
-
-    Attributes:
-        bootstrap_servers: ``host:port`` list, comma separated.
-        data_dir: The deployment's data folder on this machine; each worker has one below it.
-        prefix: Of the deployment's topics.
-        partitions: N of every topic, fixed for the deployment.
-        name: The worker's name; the first free ``worker-N`` of this machine where empty.
-        registry_url: Confluent schema registry, None for single-object Avro.
-        client_config: Further librdkafka settings (TLS, SASL).
-        standby_replicas: Copies of each partition that other workers keep, so that a takeover reads only the tail.
-    """
-
-    bootstrap_servers: str
-    data_dir: Path
-    prefix: str = "barnabas"
-    partitions: int = 16
-    name: str = ""
-    registry_url: str | None = None
-    client_config: Mapping[str, object] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
-    consumer: ConsumerOptions = field(default_factory=ConsumerOptions)
-    store: StoreOptions = field(default_factory=StoreOptions)
-    monitoring: MonitoringOptions = field(default_factory=MonitoringOptions)
-    watchdog: WatchdogOptions = field(default_factory=WatchdogOptions)
-    standby_replicas: int = 0
-    reads: ReadOptions = field(default_factory=ReadOptions)
 
 
 class Worker:
@@ -242,7 +208,7 @@ class Worker:
         self.env = env
         self.ownership = Ownership(env)
         self.pressure = BackPressure(
-            env, lambda: self.ownership.active, self.ownership.is_open, self.ownership.waits_for_slot
+            env, lambda: self.ownership.lanes_at_work, self.ownership.is_open, self.ownership.waits_for_slot
         )
         self.recovery = Recovery(table.store, reader, deadline_s=options.limits.recovery_timeout_s)
         self.standbys = Standbys(table.store, reader)
@@ -367,7 +333,7 @@ class Worker:
             await self._drain()
         watch.cancel()
         drained_s = time.monotonic() - began
-        unfinished = {number for number, partition in self.ownership.partitions.items() if partition.busy}
+        unfinished = {number for number, partition in self.ownership.partitions.items() if partition.messages_begun}
         for partition in self.ownership.partitions.values():
             partition.close()  # what is left writes nothing more
         if self.failure is None:
@@ -412,10 +378,10 @@ class Worker:
 
     async def _drain(self) -> None:
         deadline = asyncio.get_running_loop().time() + self.options.limits.drain_timeout_s
-        while self.ownership.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 -- nothing to signal
+        while self.ownership.messages_begun and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 -- nothing to signal
             await asyncio.sleep(_DRAIN_POLL_S)
-        if self.ownership.busy:
-            logger.warning("%d messages are left to the next owner", self.ownership.busy)
+        if self.ownership.messages_begun:
+            logger.warning("%d messages are left to the next owner", self.ownership.messages_begun)
 
     async def _acknowledged(self, unfinished: set[int]) -> None:
         """Give the last receipts a moment, so that what is done is committed; ``unfinished`` partitions never are."""

@@ -93,10 +93,10 @@ def take_snapshot(
         cursor = cursors.get(TP(env.names.messages, number))
         oldest = cursor.acks.oldest_since if cursor is not None else None
         age_s = now - oldest if oldest is not None else 0.0
-        partitions.append(PartitionView(number, partition.active, partition.busy, age_s))
+        partitions.append(PartitionView(number, partition.lanes_at_work, partition.messages_begun, age_s))
     return Snapshot(
         generation=ownership.generation,
-        turns=sum(partition.running for partition in ownership.partitions.values()),
+        turns=sum(partition.turns_running for partition in ownership.partitions.values()),
         phases=Counter(partition.phase.name.lower() for partition in ownership.partitions.values()),
         partitions=partitions,
         places=_places(env, consumer) if consumer is not None else [],

@@ -45,7 +45,7 @@ async def until_quiet(worker: Worker) -> None:
 def _is_quiet(worker: Worker) -> bool:
     ownership, env = worker.ownership, worker.env
     return not (
-        ownership.busy
+        ownership.messages_begun
         or env.write_path.unconfirmed
         or env.publisher._producer.backlog
         or any(

@@ -560,7 +560,8 @@ def _no_repeat_of_rejected(patch: Patch) -> None:
     """A rejected message that comes again is acknowledged without another word."""
     import streams.partition
 
-    patch(streams.partition, "_KINDS", {k: v for k, v in streams.partition._KINDS.items() if k != "MessageRejected"})
+    ends = streams.partition.ENDINGS
+    patch(streams.partition, "ENDINGS", {kind: end for kind, end in ends.items() if kind != "MessageRejected"})
 
 
 def _drop_when_full(patch: Patch) -> None:

@@ -20,7 +20,8 @@ from streams.agent import Agent, Agents
 from streams.monitoring.hard_exit import HardExit
 from streams.options import ConsumerOptions, Limits, MonitoringOptions, ReadOptions, WatchdogOptions
 from streams.providers.scripted import Script, ScriptedProvider
-from streams.worker import Worker, WorkerOptions
+from streams.worker import Worker
+from streams.worker_options import WorkerOptions
 from tests.support.effects import effect_tools
 from tests.support.faults import Faults, inject, switch_off
 from tests.support.wedges import WEDGES

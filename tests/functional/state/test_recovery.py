@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -134,7 +135,7 @@ async def test_recovery_names_stale_keys_again_until_they_are_sent(store: Sessio
 
 
 async def test_recovery_over_a_table_of_another_fold_version_wipes_it(store: SessionStore) -> None:
-    """Mutant: ``wipe_if_outdated`` removed: its sessions would be read as they are."""
+    """Mutant: ``_wipe_if_outdated`` removed: its sessions would be read as they are."""
     store.own({0})
     store.write(0, {PARTITION_KEY: of_version(partition_value(0), FOLD_VERSION + 1), b"s9": session_value("s9")}, 0)
     await recover(store, ChangelogInMemory({0: [OPENED]}), {0})
@@ -174,7 +175,7 @@ async def test_recovery_that_meets_damage_while_reading_wipes_and_begins_again(
 
 
 async def test_recovery_of_a_partition_marked_corrupt_wipes_it(store: SessionStore) -> None:
-    """What a running worker found. Mutant: the mark not asked for in ``wipe_if_old``."""
+    """What a running worker found. Mutant: the mark not asked for in ``_wipe_if_old``."""
     store.own({0})
     store.write(0, {b"s9": session_value("s9")}, 0)
     store._damaged(0, Exception("Corruption: bad block"))
@@ -197,7 +198,7 @@ async def test_recovery_of_a_store_held_by_another_worker_never_wipes_it(store: 
 
 
 async def test_recovery_of_a_store_older_than_tombstones_wipes_it(store: SessionStore) -> None:
-    """It may hold what the broker has forgotten. Mutant: ``wipe_if_old`` removed."""
+    """It may hold what the broker has forgotten. Mutant: ``_wipe_if_old`` removed."""
     store.own({0})
     store.write(0, {b"s9": session_value("s9")}, 0)
     store.own(set())
@@ -251,6 +252,21 @@ async def test_recovery_interrupted_by_a_newer_generation_ends_and_claims_nothin
 
     assert changelog.ended.is_set()  # its thread is over: the next recovery has the store to itself
     assert store.position(0) == -1
+
+
+async def test_recovery_does_not_wait_for_the_loops_own_threads(store: SessionStore) -> None:
+    """A takeover while they are all taken. Mutant: ``run_in_executor(None, ...)``."""
+    free = Event()
+    with ThreadPoolExecutor(1) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        taken = asyncio.get_running_loop().run_in_executor(None, free.wait)
+        try:
+            async with asyncio.timeout(10):
+                await recover(store, ChangelogInMemory({0: [OPENED, *sessions(1, 2)]}), {0})
+        finally:
+            free.set()
+            await taken
+    assert store.position(0) == 2
 
 
 async def test_recovery_tells_its_progress(

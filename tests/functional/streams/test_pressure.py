@@ -133,5 +133,5 @@ def test_partition_not_open_what_it_was_given_takes_nobodys_room() -> None:
     partition = Partition(0, fold, environment(), generation=1, on_lost=lambda *_args: pytest.fail("lost"))
     for _ in range(100):
         partition.when_open(lambda: None)
-    assert partition.busy == 100
-    assert partition.active == 0
+    assert partition.messages_begun == 100
+    assert partition.lanes_at_work == 0

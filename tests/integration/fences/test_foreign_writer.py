@@ -114,7 +114,7 @@ async def test_foreign_opening_forged_under_load_partition_is_opened_again(
             deployment.publish(deployment.session_on(1, f"s{number % 20}"), f"m {number}")
             if number in {15, 30, 45}:
                 deployment.flush()
-                await worker.until(lambda: worker.worker.ownership.busy > 0, "turns run")
+                await worker.until(lambda: worker.worker.ownership.messages_begun > 0, "turns run")
                 _forge_opening(deployment, 1)
         deployment.flush()
         await worker.until_answered()
@@ -144,7 +144,7 @@ async def test_foreign_opening_messages_meanwhile_do_not_overtake_those_read_aga
         deployment.publish(session, "fast two")
         deployment.flush()
         partition = worker.worker.ownership.partitions[1]
-        await worker.until(lambda: partition.busy == 2, "a turn runs, a message waits")
+        await worker.until(lambda: partition.messages_begun == 2, "a turn runs, a message waits")
         _forge_opening(deployment, 1)
         await worker.until(lambda: partition.phase is Phase.CLOSED, "the epoch is over")
         # As if it had been fetched before the partition was held.
@@ -152,7 +152,7 @@ async def test_foreign_opening_messages_meanwhile_do_not_overtake_those_read_aga
         worker.worker.ownership.consumer.held = set()
         deployment.publish(session, "fast three")
         deployment.flush()
-        await worker.until(lambda: partition.busy == 1, "the third message is delivered")
+        await worker.until(lambda: partition.messages_begun == 1, "the third message is delivered")
         gate.set()
         await worker.until_answered()
         await worker.until_committed()
