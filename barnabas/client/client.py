@@ -310,7 +310,8 @@ class Client:
             CursorExpiredError: While iterating: the records are gone by retention; it says where to begin.
             SlowSubscriberError: While iterating, unless it is patient: too much was left unread; go on from its
                 ``cursor``.
-            BrokerError: While iterating: the topic cannot be read; the message says where to go on.
+            BrokerError: While iterating: the topic cannot be read; the message says where to go on. TopicGoneError is
+                one: the topic was deleted, or made anew.
         """
         return self._stream(
             target, turn_id, after, tenant, show_superseded=show_superseded, buffer=buffer, is_patient=is_patient

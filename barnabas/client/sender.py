@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, NamedTuple
+from typing import Final
 
 from barnabas.client.tracing import current_traceparent
 from barnabas.connection import Connection
+from barnabas.publishing import IN_ORDER, Published
 from schemas.commands import Command
 from schemas.controls import Control
 from schemas.errors import DeliveryUnknownError, RecordTooLargeError
@@ -17,14 +18,6 @@ from topics.catalog import MAX_INPUT_BYTES
 _SOURCE: Final = "/barnabas/client"
 
 
-class Place(NamedTuple):
-    """Where a record lies."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
 class Sender:
     """One producer on the running loop. ``send`` order is log order within a session."""
 
@@ -32,16 +25,13 @@ class Sender:
         self._connection = connection
         self._producer = RecordProducer(
             {
-                # Idempotence would cost 500 ms at each start for its producer id (librdkafka 2.16: 510 ms to the first
-                # confirmation, 8 ms without). One request at a time keeps the order, and message_id catches a repeat.
-                "enable.idempotence": False,
-                "max.in.flight": 1,
+                **IN_ORDER,
                 "message.max.bytes": MAX_INPUT_BYTES,
                 **connection.client_config,
             }
         )
 
-    async def send(self, topic: str, key: bytes, record: Command | Control) -> Place:
+    async def send(self, topic: str, key: bytes, record: Command | Control) -> Published:
         """Write a record to its key's partition and wait for the broker's word.
 
         Raises:
@@ -71,7 +61,7 @@ class Sender:
                 confirmed.set_exception(DeliveryUnknownError(text))
 
         self._producer.send(Record(topic, partition, key, value, headers, delivered))
-        return Place(topic, partition, await confirmed)
+        return Published(topic, partition, await confirmed)
 
     async def close(self) -> None:
         """Wait for what is under way, and take no more."""

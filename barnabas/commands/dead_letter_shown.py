@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 
+from barnabas.history.moment import clock
 from schemas.errors import BarnabasError
 from schemas.serdes import Codec
 
@@ -50,7 +50,7 @@ def row(line: dict[str, Any]) -> str:
     note = "".join(f" [{text}]" for text in notes if text)
     detail = _one_line(line["detail"])
     return (
-        f"{line['position']:>8}  {_clock(line['occurred_at'])}  {line['cause']:<20} {line['session_id'] or '-':<16} "
+        f"{line['position']:>8}  {clock(line['occurred_at'])}  {line['cause']:<20} {line['session_id'] or '-':<16} "
         f"{detail}{note}"
     )
 
@@ -60,7 +60,7 @@ def print_whole(placed: PlacedLetter, codec: Codec) -> None:
     letter, resolved = placed.letter, placed.resolved
     fields: list[tuple[str, Any]] = [
         ("position", placed.position),
-        ("put aside", _clock(letter.occurred_at)),
+        ("put aside", clock(letter.occurred_at)),
         ("cause", letter.cause),
         ("detail", _one_line(letter.detail, longest=1000)),
         ("lay at", f"{letter.topic}-{letter.partition}@{letter.offset}"),
@@ -68,7 +68,7 @@ def print_whole(placed: PlacedLetter, codec: Codec) -> None:
         ("message id", letter.message_id),
         ("retry of", letter.retry_of),
         ("left out", f"{letter.bytes_left_out} bytes" if letter.bytes_left_out else None),
-        ("resolved", resolved and f"{resolved.how} by {resolved.by} at {_clock(resolved.occurred_at)}"),
+        ("resolved", resolved and f"{resolved.how} by {resolved.by} at {clock(resolved.occurred_at)}"),
         ("as", resolved and resolved.published_to),
         ("key", None if letter.key is None else _text(letter.key)),
         *(("header", f"{_text(h.raw_name or h.name.encode())}: {_value(h.value)}") for h in letter.headers),
@@ -138,7 +138,3 @@ def _printable(text: str) -> str:
     return "".join(
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
     )
-
-
-def _clock(unix_ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_ms / 1000))

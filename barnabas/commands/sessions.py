@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
 from barnabas.commands import context
 from barnabas.commands.context import Json, TenantOption
@@ -20,7 +22,18 @@ app = typer.Typer(
 )
 
 SessionArgument = Annotated[str, typer.Argument(help="The session's id.")]
+_AGO: Final = re.compile(r"-\d[\d.]*[smhd]")
 _PLACE = "an offset of the log, a time such as 2026-11-21T13:00:00Z, or how long ago, such as -15m"
+
+
+class MomentsCommand(TyperCommand):
+    """A command whose arguments may be times ago, such as ``-15m``: no option begins with a digit."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Have such words taken for arguments; who reads them strips them."""
+        end = args.index("--") if "--" in args else len(args)
+        words = [f" {word}" if _AGO.fullmatch(word) else word for word in args[:end]]
+        return super().parse_args(ctx, [*words, *args[end:]])
 
 
 @app.command("list", short_help="Show the sessions that changed last.")
@@ -70,7 +83,7 @@ def show(
         _show(found)
 
 
-@app.command(short_help="Show what became of a session.")
+@app.command(cls=MomentsCommand, short_help="Show what became of a session.")
 def diff(
     session: SessionArgument,
     before: Annotated[str, typer.Argument(metavar="A", help=f"The earlier moment: {_PLACE}.")],
@@ -81,7 +94,7 @@ def diff(
 ) -> None:
     """Compare a session at two moments: memory that came and went, and every other field.
 
-    Example: barnabas sessions diff ada 120 180
+    Example: barnabas sessions diff ada 120 -0s
     """
     from barnabas.client import SyncClient
 

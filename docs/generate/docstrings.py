@@ -3,17 +3,69 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import inspect
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from textwrap import dedent
+from typing import Any, NamedTuple
 
 _SECTION = "Attributes:"
+_SECTIONS = frozenset({"Args:", "Returns:", "Raises:", _SECTION})
 _ENTRY = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>.*)")
 #: Marks of known hazards, for those who read the code.
 _HAZARD = re.compile(r" \([A-Z]\d+\w?\)")
+_PROMPTED = re.compile(r"^>>> .*?(?=^$|\Z)", re.MULTILINE | re.DOTALL)
+_LITERAL = re.compile(r"^Example::\n\n(?P<code>(?: {4}.*\n|\n)+)", re.MULTILINE)
 _ROLE = re.compile(r":\w+:`~?(?P<name>[^`]+)`")
+
+
+class Sections(NamedTuple):
+    """A docstring's parts, as Markdown.
+
+    Attributes:
+        text: What stands in none of the others.
+        example: Its code, without prompts.
+        arguments: What is said of each.
+        returns: What comes back.
+        raises: Each error, and when.
+    """
+
+    text: str
+    example: str
+    arguments: dict[str, str]
+    returns: str
+    raises: dict[str, str]
+
+
+def sections(thing: Any) -> Sections:
+    """Return the parts of a function's or a class's own docstring."""
+    found: dict[str, list[str]] = {"": []}
+    into = found[""]
+    for line in (inspect.getdoc(thing) or "").splitlines():
+        if line in _SECTIONS:
+            into = found.setdefault(line, [])
+        elif line and not line.startswith(" ") and into is not found[""]:
+            into = found[""]
+            into.append(line)
+        else:
+            into.append(line)
+    text = "\n".join(found[""])
+    examples = doctest.DocTestParser().get_examples(text)
+    plain = _PROMPTED.sub("", text)
+    plain = _LITERAL.sub(lambda m: f"```text\n{dedent(m['code']).rstrip()}\n```\n\n", f"{plain}\n")
+    return Sections(
+        re.sub(r"\n{3,}", "\n\n", to_markdown(plain)).strip(),
+        "".join(example.source for example in examples).rstrip(),
+        _entries(found.get("Args:", [])),
+        to_markdown(" ".join(" ".join(found.get("Returns:", [])).split())),
+        _entries(found.get("Raises:", [])),
+    )
+
+
+def _entries(lines: list[str]) -> dict[str, str]:
+    return {name: to_markdown(" ".join(text.split())) for name, text in _listed(lines).items()}
 
 
 def prose(thing: type) -> str:

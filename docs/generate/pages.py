@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from docs.generate import cli, errors, metrics, records, settings, topics
+from docs.generate import cli, errors, metrics, python, records, settings, topics
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "cli.md": cli.page,
@@ -15,6 +15,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors.page,
     "events.md": records.events_page,
     "metrics.md": metrics.page,
+    "python.md": python.page,
     "session.md": records.session_page,
     "settings.md": settings.page,
     "tokens.md": records.tokens_page,

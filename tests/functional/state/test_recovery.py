@@ -260,12 +260,12 @@ async def test_recovery_does_not_wait_for_the_loops_own_threads(store: SessionSt
     with ThreadPoolExecutor(1) as threads:
         asyncio.get_running_loop().set_default_executor(threads)
         taken = asyncio.get_running_loop().run_in_executor(None, free.wait)
-        try:
-            async with asyncio.timeout(10):
-                await recover(store, ChangelogInMemory({0: [OPENED, *sessions(1, 2)]}), {0})
-        finally:
-            free.set()
-            await taken
+        running = asyncio.create_task(recover(store, ChangelogInMemory({0: [OPENED, *sessions(1, 2)]}), {0}))
+        await asyncio.wait({running}, timeout=10)
+        is_recovered = running.done()
+        free.set()
+        await asyncio.gather(taken, running)
+    assert is_recovered
     assert store.position(0) == 2
 
 

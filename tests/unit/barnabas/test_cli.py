@@ -123,6 +123,14 @@ def test_wrong_use_is_one_line_and_exit_code_2(words: list[str], expected: str, 
     assert err == f"error: {record['message']}\n"
 
 
+@pytest.mark.parametrize("words", [("9", "-1h"), ("-1.5d", "-0s", "--json"), ("--", "-15m", "-0s")])
+def test_times_ago_are_arguments_of_diff(words: tuple[str, ...], run: Run) -> None:
+    """``-1h`` is no request for help. Mutant: the command's own class left out."""
+    code, _, err = run("sessions", "diff", *(("ada", *words) if words[0] != "--" else ("--", "ada", *words[1:])))
+    assert code == 1
+    assert err.startswith("error: no Kafka")
+
+
 def test_group_without_a_command_shows_its_help(run: Run) -> None:
     """Which commands there are is the answer to that."""
     code, _, err = run("sessions")

@@ -1,6 +1,7 @@
 """What is published when a dead letter is retried."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -110,3 +111,17 @@ def test_show_any_value_prints_nothing_that_a_terminal_obeys(
     print_whole(placed, CODEC)
     shown = capsys.readouterr().out + row(summary(placed))
     assert all(char == "\n" or char.isprintable() for char in shown)
+
+
+def test_times_are_utc(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As everywhere else, whatever the terminal's zone."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        placed = PlacedLetter(Position(3, 17), letter(occurred_at=0), None)
+        print_whole(placed, CODEC)
+        for shown in (capsys.readouterr().out, row(summary(placed))):
+            assert "1970-01-01T00:00:00.000Z" in shown
+    finally:
+        monkeypatch.undo()
+        time.tzset()
