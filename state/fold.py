@@ -25,6 +25,7 @@ from schemas.events import (
     MessageMerged,
     MessageQueued,
     MessageRejected,
+    Outcome,
     SessionErased,
     SessionEvent,
     StepCompleted,
@@ -179,17 +180,7 @@ def _place(tool: ToolResult) -> tuple[int, str]:
     return tool.step, tool.call.call_id
 
 
-def _decide(
-    session: Session,
-    event: TurnCompleted
-    | TurnFailed
-    | TurnCancelled
-    | TurnSuspended
-    | MessageMerged
-    | MessageQueued
-    | MessageRejected
-    | SessionErased,
-) -> Session:
+def _decide(session: Session, event: Outcome) -> Session:
     turn = session.open_turn
     is_open = turn is not None and turn.turn_id == event.turn_id
     done_upto, done_above = _offsets_after(session, event.source_offset, event.decided_upto)
