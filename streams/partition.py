@@ -96,8 +96,8 @@ class Partition:
         return len(self._lanes)
 
     @property
-    def turns_running(self) -> int:
-        """How many turns run."""
+    def turns_begun(self) -> int:
+        """How many turns run, or wait for a slot."""
         return len(self._running)
 
     # -- Epoch

@@ -61,7 +61,10 @@ MODEL_TOKENS = MetricSpec(
     "barnabas_model_tokens_total", "counter", "Tokens of completed turns as the model counts them.", ("agent", "type")
 )
 TOKEN_RECORDS = MetricSpec("barnabas_token_records_total", "counter", "Delta records sent to readers.", ("agent",))
-TURNS_IN_FLIGHT = MetricSpec("barnabas_turns_in_flight", "gauge", "Turns that run.")
+TURNS_IN_FLIGHT = MetricSpec("barnabas_turns_in_flight", "gauge", "Turns that run, or wait for a slot.")
+TURNS_WAITING = MetricSpec(
+    "barnabas_turns_waiting", "gauge", "Turns that wait for a slot: of their agent's share, or of the worker's."
+)
 TURNS_MAX = MetricSpec("barnabas_turns_max", "gauge", "Turns that may run at once (limits.max_turns).")
 LANES = MetricSpec("barnabas_lanes", "gauge", "Sessions with a message that runs or waits.", ("partition",))
 MESSAGES_BEGUN = MetricSpec(

@@ -49,6 +49,7 @@ def _turns(figures: Figures) -> Iterator[Metric]:
 def _state(snapshot: Snapshot) -> Iterator[Metric]:
     yield simple(catalog.GENERATION, snapshot.generation)
     yield simple(catalog.TURNS_IN_FLIGHT, snapshot.turns)
+    yield simple(catalog.TURNS_WAITING, snapshot.turns_waiting)
     yield filled(catalog.PARTITIONS, (((phase,), n) for phase, n in snapshot.phases.items()))
     yield filled(catalog.LANES, (((p.number,), p.lanes) for p in snapshot.partitions))
     yield filled(catalog.MESSAGES_BEGUN, (((p.number,), p.begun) for p in snapshot.partitions))

@@ -51,6 +51,7 @@ class Snapshot:
 
     generation: int
     turns: int
+    turns_waiting: int
     phases: dict[str, int]
     partitions: list[PartitionView]
     places: list[PlaceView]
@@ -96,7 +97,8 @@ def take_snapshot(
         partitions.append(PartitionView(number, partition.lanes_at_work, partition.messages_begun, age_s))
     return Snapshot(
         generation=ownership.generation,
-        turns=sum(partition.turns_running for partition in ownership.partitions.values()),
+        turns=sum(partition.turns_begun for partition in ownership.partitions.values()),
+        turns_waiting=sum(len(partition.waiting_for_slot) for partition in ownership.partitions.values()),
         phases=Counter(partition.phase.name.lower() for partition in ownership.partitions.values()),
         partitions=partitions,
         places=_places(env, consumer) if consumer is not None else [],

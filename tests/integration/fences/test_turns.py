@@ -133,14 +133,16 @@ async def test_agents_share_taken_the_next_turn_waits_and_may_be_cancelled(
         deployment.publish("a", "fast one")
         deployment.publish("b", "fast two", message_id="m")
         deployment.flush()
-        pool = worker.worker.env.pool
+        pool, ownership = worker.worker.env.pool, worker.worker.ownership
         await worker.until(lambda: pool.waiting_for_agent == 4, "they wait")
+        assert sum(len(partition.waiting_for_slot) for partition in ownership.partitions.values()) == 4
         deployment.control("b", type="cancel", message_id="m")
         await worker.until(lambda: _outcome(deployment, "fast two"), "the cancelled one does not wait")
         assert pool.waiting_for_agent >= 2
         await worker.until_answered()
         await worker.until_committed()
         assert pool.waiting_for_agent == 0
+        assert not any(partition.waiting_for_slot for partition in ownership.partitions.values())
     assert isinstance(_outcome(deployment, "fast one"), TurnCompleted)
     assert isinstance(_outcome(deployment, "fast two"), TurnCancelled)
     await asyncio.to_thread(deployment.check)

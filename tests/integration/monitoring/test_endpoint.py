@@ -83,7 +83,14 @@ def test_metrics_show_where_partitions_stand(running: Running) -> None:
     assert value("barnabas_epochs_opened_total") == PARTITIONS
     assert value("barnabas_high_water", topic="messages") == 4
     assert value("barnabas_high_water", topic="events") == PARTITIONS + 3 * 2
-    for name in ("lag_records", "backlog_records", "oldest_unfinished_seconds", "turns_in_flight", "lanes"):
+    for name in (
+        "lag_records",
+        "backlog_records",
+        "oldest_unfinished_seconds",
+        "turns_in_flight",
+        "turns_waiting",
+        "lanes",
+    ):
         assert value(f"barnabas_{name}") == 0, name
     assert value("barnabas_recoveries_total") == 1
     assert value("barnabas_recovery_partitions") == PARTITIONS
