@@ -64,19 +64,21 @@ async def test_flood_of_one_session_and_queue_of_one_agent_others_are_answered_m
         for number in range(20):
             deployment.publish(deployment.session_on(1, f"waits{number}"), "fast and slow", agent="slow")
         deployment.flush()
-        await worker.until(lambda: worker.worker.pressure._is_flooded, "the mark is reached")
+        await worker.until(lambda: worker.worker.pressure._is_flooded, "the mark is reached", 60.0)
         others = []
         for number in range(60):
             others.append(deployment.session_on(2 + number % 2, f"other{number}"))
             deployment.publish(others[-1], f"fast {number}")
         deployment.flush()
         await worker.until(
-            lambda: not {message.session_id for message in deployment.unanswered()} & {*others}, "others are answered"
+            lambda: not {message.session_id for message in deployment.unanswered()} & {*others},
+            "others are answered",
+            60.0,
         )
         assert worker.worker.pressure._is_flooded
         for session in (flood, queue):
             deployment.control(session, type="cancel", message_id="head")
-        await worker.until_answered()
+        await worker.until_answered(60.0)
         await worker.until_committed()
     assert {type(accepted.event) for accepted in deployment.log().outcomes.values()} == {TurnCompleted, TurnCancelled}
     await asyncio.to_thread(deployment.check)
