@@ -131,7 +131,6 @@ class TopicReader:
                 )
                 return {place.partition: future.result().offset for place, future in futures.items()}
             except KafkaException as error:
-                # A topic that was just made, or a broker that was just started.
                 if error.args[0].code() not in _LEADERLESS or time.monotonic() > give_up:
                     raise self._unreachable(error) from error
             time.sleep(_POLL_S)
@@ -213,7 +212,16 @@ class TopicReader:
         return BrokerError(f"Kafka at {self._servers} failed or did not answer ({why}); is it running?")
 
 
-_LEADERLESS = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+#: Said of a topic that was just made, or by a broker that was just started.
+_LEADERLESS = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
 
 #: The client comes back from these by itself.
 _PASSING = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE})  # noqa: SLF001

@@ -303,7 +303,9 @@ async def test_close_ends_what_runs(served: Deployment) -> None:
         await opened.session("closed")
         assert own_threads() > threads
         waiting = asyncio.create_task(collect_all(opened, "closed"))
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(20):
+            while not any(place.everyone for place in opened._readers()._partitions.values()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
     assert await waiting == []
     assert len(asyncio.all_tasks()) == tasks
     assert own_threads() == threads
