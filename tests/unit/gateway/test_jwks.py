@@ -174,7 +174,7 @@ async def test_redirects_are_not_followed(issuer: _Issuer) -> None:
 
     async def elsewhere(request: web.Request) -> web.StreamResponse:
         if request.path == "/jwks":
-            return web.HTTPFound("/elsewhere")
+            raise web.HTTPFound("/elsewhere")
         return await issuer.publish(request)
 
     issuer.answer = elsewhere
@@ -189,11 +189,18 @@ async def test_address_without_a_server_is_said_to_be_away() -> None:
         await Jwks(options).key("one")
 
 
-def test_private_key_in_the_set_is_left_out() -> None:
-    """Somebody published it by mistake: it signs for everybody."""
+def test_only_public_keys_for_signatures_are_taken() -> None:
+    """A symmetric or a private one, published by mistake, signs for everybody; another one is for encryption."""
     from barnabas.gateway.security.jwks import _parse
 
     algorithm = jwt.get_algorithm_by_name("ES256")
-    private = algorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
-    with pytest.raises(ValueError, match="no public key"):
-        _parse(json.dumps({"keys": [{**private, "kid": "one"}]}).encode())
+    private = ec.generate_private_key(ec.SECP256R1())
+    public = algorithm.to_jwk(private.public_key(), as_dict=True)
+    for entry in (
+        algorithm.to_jwk(private, as_dict=True),
+        {"kty": "oct", "alg": "HS256", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA"},
+        {**public, "use": "enc"},
+    ):
+        with pytest.raises(ValueError, match="no public key"):
+            _parse(json.dumps({"keys": [{**entry, "kid": "one"}]}).encode())
+        assert [*_parse(json.dumps({"keys": [{**entry, "kid": "one"}, {**public, "kid": "two"}]}).encode())] == ["two"]
