@@ -117,7 +117,6 @@ class FiguresView(Struct, frozen=True, kw_only=True):
         turns_total: Turns that ended since the workers began.
         dead_letters: Records put aside since the workers began.
         lag: Messages that are not done, of all partitions.
-        sessions: About how many sessions there are.
         partitions: Those that have an owner.
         unowned: Those that have none at the moment.
         workers: Those that answered.
@@ -135,7 +134,6 @@ class FiguresView(Struct, frozen=True, kw_only=True):
     turns_total: int
     dead_letters: int
     lag: int
-    sessions: int
     partitions: list[PartitionView]
     unowned: list[int]
     workers: list[WorkerView]
@@ -197,7 +195,6 @@ def figures_of(workers: Sequence[WorkerFigures], silent: list[str], partitions: 
         turns_total=sum(sum(worker.total.outcomes.values()) for worker in workers),
         dead_letters=sum(worker.dead_letters for worker in workers),
         lag=sum(partition.lag for partition in owned),
-        sessions=sum(worker.sessions for worker in workers),
         partitions=sorted(owned, key=lambda one: one.partition),
         unowned=sorted(set(range(partitions)) - {partition.partition for partition in owned}),
         workers=[_worker_view(worker) for worker in workers],

@@ -208,7 +208,6 @@ class WorkerFigures(Struct, frozen=True, kw_only=True):
         rejected: Records of the log that the fold did not apply, since it began.
         epochs_opened: Its openings since it began.
         epochs_lost: Epochs that ended before their partition was left.
-        sessions: RocksDB's estimate of its keys.
         disk_bytes: Size of RocksDB's live table files.
         is_recovering: Whether a recovery runs.
         recovery_records: Records it has to read.
@@ -227,7 +226,6 @@ class WorkerFigures(Struct, frozen=True, kw_only=True):
     rejected: int
     epochs_opened: int
     epochs_lost: int
-    sessions: int
     disk_bytes: int
     is_recovering: bool
     recovery_records: int

@@ -45,7 +45,6 @@ def worker_figures(worker: Worker, recent: RecentFigures, window_s: float) -> Wo
         rejected=sum(figures.rejected.values()),
         epochs_opened=figures.epochs_opened,
         epochs_lost=figures.epochs_lost,
-        sessions=snapshot.rocksdb_keys,
         disk_bytes=snapshot.rocksdb_disk,
         is_recovering=bool(snapshot.recovery.is_running),
         recovery_records=snapshot.recovery.records,

@@ -50,8 +50,7 @@ async def _owned_again(api: Api, turns: int, timeout_s: float = 30.0) -> set[str
 async def test_killed_owner_is_followed_by_the_next(deployment: Deployment, tmp_path: Path) -> None:
     """SIGKILL: reads go on at once, right, from the log where the owner is gone, then from the next one.
 
-    Seen to fail with owners that are never asked for again (``Owners.down`` and ``Owners.wrong`` doing nothing): the
-    log answers for ever. And without the log: 503 for the session time-out.
+    Seen to fail with ``Owners.of`` that asks for what is missing and never for what is wrong: the log answers for ever.
     """
     workers = [deployment.start(name) for name in ("w1", "w2")]
     for worker in workers:

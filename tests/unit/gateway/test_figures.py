@@ -25,7 +25,7 @@ def worker(name: str, **fields: Any) -> WorkerFigures:
         partition=int(name), phase="open", epoch=7, lanes=1, oldest_s=0.5, lag=3, backlog=1, events_lag=2
     )
     plain: dict[str, Any] = dict.fromkeys(
-        ("dead_letters", "rejected", "epochs_opened", "epochs_lost", "sessions", "disk_bytes", "recovery_records",
+        ("dead_letters", "rejected", "epochs_opened", "epochs_lost", "disk_bytes", "recovery_records",
          "recovery_records_read"), 1
     )  # fmt: skip
     given = {
