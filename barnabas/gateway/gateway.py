@@ -56,7 +56,8 @@ class Gateway:
 
         await self.client.__aenter__()
         self.servers = bootstrap_servers_of(self.settings)
-        self._reads = Reads.open(await asyncio.to_thread(connect, self.settings), self.settings.reads)
+        connection = await asyncio.to_thread(connect, self.settings)
+        self._reads = Reads.open(connection, self.settings.reads, self.figures.reads)
         config = {"bootstrap.servers": self.servers, **self.settings.kafka}
         self._kafka = KafkaProbe(config, self.settings.names.messages)
 

@@ -23,8 +23,14 @@ FIRST_BYTE = MetricSpec(
     "barnabas_gateway_first_token_seconds", "histogram", "From a request for an answer to its first token.", ("kind",)
 )
 STREAMS = MetricSpec("barnabas_gateway_open_streams", "gauge", "Streams that are open.", ("kind",))
+READS = MetricSpec(
+    "barnabas_gateway_reads_total",
+    "counter",
+    "Reads of a session, or of a list of a partition's, by where they were answered: owner or log.",
+    ("source",),
+)
 
-CATALOG: Final = (REQUESTS, REQUEST_DURATION, FIRST_BYTE, STREAMS)
+CATALOG: Final = (REQUESTS, REQUEST_DURATION, FIRST_BYTE, STREAMS, READS)
 
 
 class GatewayFigures(Collector):
@@ -34,6 +40,8 @@ class GatewayFigures(Collector):
         #: By route, method and status.
         self.requests: Counter[tuple[str, str, int]] = Counter()
         self.streams: Counter[str] = Counter()
+        #: By source.
+        self.reads: Counter[str] = Counter()
         self._durations: dict[str, Histogram] = {}
         self._first_tokens: dict[str, Histogram] = {}
 
@@ -61,3 +69,4 @@ class GatewayFigures(Collector):
         yield histograms(REQUEST_DURATION, [((route,), of) for route, of in self._durations.items()])
         yield histograms(FIRST_BYTE, [((kind,), of) for kind, of in self._first_tokens.items()])
         yield filled(STREAMS, [((kind,), n) for kind, n in self.streams.items()])
+        yield filled(READS, [((source,), n) for source, n in [*self.reads.items()]])

@@ -17,7 +17,7 @@ from topics.members import Member
 logger = logging.getLogger(__name__)
 
 _CONNECT_S: Final = 0.5
-_ANSWER_S: Final = 3.0
+_ANSWER_S: Final = 2.0
 
 _Kind = TypeVar("_Kind", SessionAnswer, ListAnswer, WorkerFigures)
 

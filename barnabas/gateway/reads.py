@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Self
 
@@ -56,21 +57,25 @@ def merge(parts: Iterable[Part], limit: int) -> Part:
 class Reads:
     """One for the gateway; make it with :meth:`open`."""
 
-    def __init__(self, connection: Connection, owners: Owners, workers: OwnerClient, log: LogReads) -> None:
+    def __init__(
+        self, connection: Connection, owners: Owners, workers: OwnerClient, log: LogReads, sources: Counter[str]
+    ) -> None:
         self._connection = connection
+        self._sources = sources
         self._owners = owners
         self._workers = workers
         self.log = log
 
     @classmethod
-    def open(cls, connection: Connection, options: ReadOptions) -> Self:
-        """Make it, on the event loop; connects when it is used."""
+    def open(cls, connection: Connection, options: ReadOptions, sources: Counter[str]) -> Self:
+        """Make it, on the event loop; connects when it is used. ``sources`` counts what answered."""
         names = connection.names
         return cls(
             connection,
             Owners(ask_group(connection.client_config, names.group_id, names.messages)),
             OwnerClient(options, names.prefix),
             LogReads(connection),
+            sources,
         )
 
     @property
@@ -98,9 +103,11 @@ class Reads:
                 break
             answer = await self._workers.session(member, key)
             if not isinstance(answer, Unserved):
+                self._sources["owner"] += 1
                 return answer.session, Freshness.of_owner(answer.standing)
             if not self._is_worth_another(answer, member, partition):
                 break
+        self._sources["log"] += 1
         return await self.log.session(key)
 
     async def sessions(self, selection: Selection, *, after: str, limit: int) -> SessionPage:
@@ -168,6 +175,7 @@ class Reads:
         for summaries, reached, how in found:
             parts.append(Part(summaries, None if reached is None else reached.decode()))
             freshness.append(how)
+        self._sources.update(one.source for one in freshness)
         return parts, sorted(freshness, key=lambda one: one.partition)
 
     def _is_worth_another(self, answer: Unserved, member: Member, partition: int) -> bool:

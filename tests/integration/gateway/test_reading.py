@@ -351,6 +351,9 @@ async def test_worker_answers_nobody_without_the_secret(running: Deployment, tmp
         page = await api.get("/sessions", limit=5)
         assert {one["source"] for one in page["freshness"]} == {"log"}
         assert [one["session_id"] for one in page["sessions"]] == sorted(one["session_id"] for one in page["sessions"])
+        shown = (await api.http.get("/metrics")).text
+        assert 'barnabas_gateway_reads_total{source="log"} 5.0' in shown
+        assert 'source="owner"' not in shown
     url = running.processes[0].wait_ready()["reads"]
     async with httpx.AsyncClient() as http:
         answer = await http.get(f"{url}/session", params={"key": "s00"})
