@@ -16,7 +16,7 @@ from barnabas.gateway.bodies import read_query, reply
 from barnabas.gateway.gateway import Gateway, gateway_of
 from barnabas.gateway.naming import principal_of
 from barnabas.gateway.operation import Reply, operation
-from barnabas.gateway.paging import Place, place_of
+from barnabas.gateway.paging import PLACE_PATTERN, Place, place_of
 
 #: Of a dead letter's value so much is shown.
 _PREVIEW_BYTES: Final = 512
@@ -33,7 +33,7 @@ class DeadLettersQuery(Struct, frozen=True, kw_only=True):
     """
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 50
-    cursor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    cursor: Annotated[str, Meta(pattern=PLACE_PATTERN)] | None = None
     cause: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     with_resolved: bool = False
 

@@ -15,7 +15,7 @@ from barnabas.gateway.freshness import Freshness
 from barnabas.gateway.gateway import gateway_of
 from barnabas.gateway.naming import principal_of, session_of
 from barnabas.gateway.operation import JSON, Header, Reply, operation
-from barnabas.gateway.paging import Place, number_of, page, place_of, text_cursor, text_of
+from barnabas.gateway.paging import OFFSET_PATTERN, PLACE_PATTERN, Place, number_of, page, place_of
 from barnabas.gateway.problems import Refusal
 from barnabas.gateway.security.principal import Principal
 from barnabas.gateway.session_views import (
@@ -40,7 +40,9 @@ _MARKDOWN: Final = "text/markdown"
 FRESHNESS_HEADER: Final = "Barnabas-Freshness"
 
 _Limit = Annotated[int, Meta(ge=1, le=100)]
-_Cursor = Annotated[str, Meta(min_length=1, max_length=1024)]
+_Offset = Annotated[str, Meta(pattern=OFFSET_PATTERN)]
+_Place = Annotated[str, Meta(pattern=PLACE_PATTERN)]
+_Key = Annotated[str, Meta(min_length=1, max_length=1024)]
 _Moment = Annotated[str, Meta(min_length=1, max_length=64)]
 _Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -59,7 +61,7 @@ class SessionsQuery(Struct, frozen=True, kw_only=True):
     """
 
     limit: _Limit = 50
-    cursor: _Cursor | None = None
+    cursor: _Key | None = None
     agent: _Name | None = None
     state: Literal["idle", "running", "suspended"] | None = None
     since: _Moment | None = None
@@ -87,7 +89,7 @@ class EventsQuery(Struct, frozen=True, kw_only=True):
     """
 
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
-    cursor: _Cursor | None = None
+    cursor: _Offset | None = None
     order: Literal["asc", "desc"] = "asc"
 
 
@@ -111,7 +113,7 @@ class MemoriesQuery(Struct, frozen=True, kw_only=True):
     """
 
     limit: _Limit = 20
-    cursor: _Cursor | None = None
+    cursor: _Place | None = None
     order: Literal["asc", "desc"] = "desc"
 
 
@@ -135,14 +137,14 @@ async def list_sessions(request: Request) -> Response:
         since=_time(query.since, "since"),
         until=_time(query.until, "until"),
     )
-    after = "" if query.cursor is None else prefix + text_of(query.cursor)
+    after = "" if query.cursor is None else prefix + query.cursor
     found = await gateway_of(request).reads.sessions(selection, after=after, limit=query.limit)
     shown = [replace(session, session_id=session.session_id[len(prefix) :]) for session in found.sessions]
     following = found.following
     return reply(
         SessionsPage(
             sessions=shown,
-            next_cursor=None if following is None else text_cursor(following[len(prefix) :]),
+            next_cursor=None if following is None else following[len(prefix) :],
             has_more=following is not None,
             freshness=found.freshness,
         )
@@ -253,7 +255,7 @@ async def list_memories(request: Request) -> Response:
     behind = None if query.cursor is None else place_of(query.cursor)
     session, freshness = await _session(request, key)
     memories, following = page(
-        map(memory_of, session.memory), _place, behind=behind, limit=query.limit, newest_first=query.order == "desc"
+        map(memory_of, session.memory), _place_of, behind=behind, limit=query.limit, newest_first=query.order == "desc"
     )
     return reply(
         MemoriesPage(
@@ -299,7 +301,7 @@ def _unknown() -> NotFoundError:
     return NotFoundError("there is no such session")
 
 
-def _place(memory: Memory) -> Place:
+def _place_of(memory: Memory) -> Place:
     return Place(memory.timestamp, memory.id)
 
 

@@ -24,6 +24,9 @@ _STATUS: Final = {Refusal.NOT_OWNED: 421, Refusal.NOT_OPEN: 503}
 _UNKNOWN: Final = 400
 _MAX_PAGE: Final = 500
 
+#: A key has any length that Kafka takes; percent-encoded it is three times as long.
+_MAX_LINE: Final = 64 * 1024
+
 
 class _ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     partitions: str
@@ -72,7 +75,9 @@ class ReadServer:
         app.router.add_get("/session", self._session)
         app.router.add_get("/sessions", self._sessions)
         app.router.add_get("/figures", self._shown)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=1.0, max_line_size=_MAX_LINE
+        )
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket).start()
 
