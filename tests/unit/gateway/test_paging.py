@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnabas.gateway.paging import Place, number_of, page, place_of
@@ -28,6 +28,7 @@ def place(memory: Memory) -> Place:
     return Place(memory.timestamp, memory.id)
 
 
+@settings(deadline=None)
 @given(
     before=st.lists(TIMESTAMPS, max_size=20),
     arriving=st.lists(st.lists(TIMESTAMPS, max_size=4), max_size=8),
