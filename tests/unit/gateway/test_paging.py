@@ -47,7 +47,7 @@ def test_pages_give_every_memory_that_stays_exactly_once(
     stays = {memory.id for memory in memories}
     given_ones: list[Memory] = []
     behind: Place | None = None
-    changes = iter(zip([*arriving, *[[]] * 30], [*dropping, *[0] * 30], strict=False))
+    changes = iter(zip([*arriving, *[[]] * 60], [*dropping, *[0] * 60], strict=False))
     while True:
         found, following = page(memories, place, behind=behind, limit=limit, newest_first=newest_first)
         assert len(found) <= limit
