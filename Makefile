@@ -29,6 +29,13 @@ test: $(STAMP) ## run every test, on a real Kafka too (ARGS="-k name" narrows it
 docs: $(STAMP) ## write docs/reference from the code
 	$(BIN)/python -m docs.generate
 
+.PHONY: browser console
+browser: $(STAMP) ## find Chromium for the console's tests, or install it (Debian, Ubuntu: as root)
+	@$(BIN)/python -m tests.browser.chromium
+
+console: ## build the console's page into barnabas/gateway/console/dist (needs Node 20 or newer)
+	@cd console && npm install --no-package-lock --no-audit --no-fund && npm run --silent build
+
 lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

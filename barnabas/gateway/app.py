@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Match, Route
 
 from barnabas.gateway import (
     agents,
+    console,
     dead_letters,
     figures,
     health,
@@ -44,6 +45,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     figures,
     streams,
     websocket,
+    console,
 )
 
 
