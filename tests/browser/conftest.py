@@ -110,7 +110,7 @@ class Served:
             process.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def served(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Give a deployment that answers."""
     made = Served(kafka, tmp_path_factory.mktemp("browser"))
@@ -121,9 +121,9 @@ def served(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         made.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Give a headless Chromium."""
+    """Give a headless Chromium. Its driver runs an event loop in this thread, so not for longer than the module."""
     path = find()
     if path is None:
         pytest.fail(MISSING)
