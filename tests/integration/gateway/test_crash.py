@@ -15,7 +15,7 @@ from tests.support.gateway import GatewayProcess
 def test_killed_worker_does_not_show_in_the_answer(deployment: Deployment) -> None:
     """The next worker begins the answer again; its client, which cannot take anything back, is given each word once.
 
-    Mutant: the text behind a ``reset`` is appended, and the answer is "a b ca b c d e f".
+    Mutant: the text behind a ``reset`` is appended, and the answer is "a ba b c d e f".
     """
     worker = deployment.start("w1")
     worker.wait_ready()
