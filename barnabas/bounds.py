@@ -64,7 +64,7 @@ class TopicOffsets:
         """
         if self._bounds and time.monotonic() - self._asked_at < FRESH_S and self._bounds[partition].end >= at_least:
             return self._bounds[partition]
-        was_asked = self._request is not None
+        was_asked = self._is_asking
         bounds = (await self._shared())[partition]
         if was_asked and bounds.end < at_least:  # asked, maybe answered, before what the caller knows of was written
             bounds = (await self._shared())[partition]
@@ -72,13 +72,20 @@ class TopicOffsets:
 
     async def _shared(self) -> tuple[Bounds, ...]:
         """Ask, or wait with those who asked before; one that gives up takes nobody with it."""
-        if self._request is None:
-            self._request = asyncio.ensure_future(self._ask())
-            self._request.add_done_callback(self._answered)
-        return await asyncio.shield(self._request)
+        request = self._request
+        if request is None or request.done():
+            request = self._request = asyncio.ensure_future(self._ask())
+            request.add_done_callback(self._answered)
+        return await asyncio.shield(request)
+
+    @property
+    def _is_asking(self) -> bool:
+        """Whether a question is under way; one that is answered is not, though its callback may still be to come."""
+        return self._request is not None and not self._request.done()
 
     def _answered(self, request: asyncio.Task[tuple[Bounds, ...]]) -> None:
-        self._request = None
+        if self._request is request:
+            self._request = None
         if not request.cancelled() and request.exception() is None:
             self._bounds = request.result()
 

@@ -17,10 +17,11 @@ class HeldOffsets(TopicOffsets):
         super().__init__("t.tokens", 1, {"bootstrap.servers": "127.0.0.1:1"})
         self.end = 0
         self.requests = 0
-        self.asked, self.go = asyncio.Event(), asyncio.Event()
+        self.asked, self.go, self.ending = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def _list(self, spec: OffsetSpec) -> list[int]:
         if spec is not OffsetSpec.latest():
+            self.ending.set()
             return [0]
         self.requests += 1
         end = self.end
@@ -49,6 +50,26 @@ async def test_of_an_answer_older_than_the_asker_is_asked_for_again(offsets: Hel
         assert await early == Bounds(0, 5)
         assert await asyncio.gather(*late) == [Bounds(0, 9)] * 3
     assert offsets.requests == 2
+
+
+async def test_of_an_answer_that_has_just_come_is_not_waited_for_again(offsets: HeldOffsets) -> None:
+    """Between an answer and what is called at it others run: to them the question is over.
+
+    Mutant: they wait for it, twice, and are told at once that what they know of was never written.
+    """
+
+    async def ask_in_between() -> Bounds:
+        await offsets.ending.wait()
+        offsets.end = 9
+        return await offsets.of(0, at_least=9)
+
+    offsets.end = 5
+    offsets.go.set()
+    late = asyncio.create_task(ask_in_between())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert await offsets.of(0) == Bounds(0, 5)
+        assert await late == Bounds(0, 9)
 
 
 async def test_of_an_offset_that_was_never_written_ends(offsets: HeldOffsets) -> None:
