@@ -65,8 +65,9 @@ class Gateway:
         """End what is open, and the connections. Repeatable."""
         self.streams.end_all()
         await self.authenticator.aclose()
-        if self._reads is not None:
-            await self._reads.close()
+        reads, self._reads = self._reads, None
+        if reads is not None:
+            await reads.close()
         await self.client.close()
 
     @property
