@@ -122,7 +122,7 @@ async def test_agents_share_taken_the_next_turn_waits_and_may_be_cancelled(
 ) -> None:
     """An agent's one slot, held for longer than a turn may take: who waits for it is not failed, nor timed.
 
-    Seen to fail with ``turn_timeout_s`` around the wait (those that wait end as ``turn_timeout``).
+    Seen to fail with ``turn_timeout_s`` around the wait (those that wait are not answered).
     """
     agents = _agents(deployment, max_concurrent_turns=1)
     async with local(agents=agents, limits={"turn_timeout_s": 1.5}) as worker:
