@@ -2,10 +2,10 @@
 
 The routes are those of the application's own table, so that none can be forgotten: one that comes to be is expected to
 answer 401 without credentials, 403 without its scope, and 404 for another tenant's session, until somebody says here
-why not. The gateway runs with ``--debug``, and nothing it says or writes down may hold a key (``_ask`` looks at every
-response, the last test at the log). Seen to fail: with ``tenant=principal.tenant`` taken out of a handler, with a
-handler's ``scope`` taken out, with ``PUBLIC_PREFIX`` set to ``/``, with ``take_credentials`` leaving them in and the
-log's redaction taken away.
+why not. The gateway runs with ``--debug``, and nothing it says or writes down may hold a key (``Secured.ask`` looks at
+every response, the last test at the log). Seen to fail: with ``"acme"`` for the principal's tenant in a reading, the
+streaming or the cancelling handler, with ``permitted`` of ``operation.py`` asking for nothing, with ``PUBLIC_PREFIX``
+set to ``/``, with the log's redaction taken away.
 """
 
 from __future__ import annotations
