@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import psutil
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer
 
+from barnabas.reader import TopicReader
 from infra.broker import Broker
 from schemas.attempt import Attempt
 from schemas.serdes import Codec
@@ -101,17 +102,13 @@ class Writer:
         self._topic = names.tokens
         self._codec = Codec()
         self._producer = Producer({**client, "linger.ms": 0, "acks": "all", "enable.idempotence": True})
-        self._consumer = Consumer(
-            {**client, "group.id": "bench", "auto.offset.reset": "latest", "fetch.wait.max.ms": 100}
-        )
+        self._reader = TopicReader(bootstrap_servers, names.tokens)
         self._random = random.Random(1)
         self._number = 0
         self.written: dict[int, int] = {}
         self.confirmed: dict[int, int] = {}
         self.seen: dict[int, int] = {}
         self._is_over = threading.Event()
-        ends = [self._consumer.get_watermark_offsets(TopicPartition(self._topic, p))[1] for p in range(_PARTITIONS)]
-        self._consumer.assign([TopicPartition(self._topic, p, end) for p, end in enumerate(ends)])
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._read, self._serve)]
         for thread in self._threads:
             thread.start()
@@ -134,7 +131,7 @@ class Writer:
         self._is_over.set()
         for thread in self._threads:
             thread.join()
-        self._consumer.close()
+        self._reader.close()
 
     def _write_one(self, session: int) -> None:
         self._number += 1
@@ -168,10 +165,9 @@ class Writer:
 
     def _read(self) -> None:
         while not self._is_over.is_set():
-            message = self._consumer.poll(0.1)
-            if message is not None and message.error() is None:
-                now, offset = time.monotonic_ns(), message.offset() or 0
-                token = self._codec.decode_token(message.value(), topic=self._topic, partition=0, offset=offset)
+            for record in self._reader.poll(0.1):
+                now = time.monotonic_ns()
+                token = self._codec.decode_token(record.value, topic=self._topic, partition=0, offset=record.offset)
                 self.seen[int(token.text or 0)] = now
 
 
