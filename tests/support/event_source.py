@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import httpx
+
+
+#: A CR at the very end may be followed by its LF.
+_LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 
 
 class Taken(NamedTuple):
@@ -50,22 +55,14 @@ class EventSource:
         self._begin()
 
     def _begin(self) -> None:
-        self._line = b""
-        self._had_return = False
+        self._rest = b""
         self._id, self._event, self._data = self.last_event_id, "", list[str]()
 
     def feed(self, chunk: bytes) -> None:
         """Take bytes as they come, cut anywhere; a line ends with LF, CR or both."""
-        for byte in chunk:
-            if byte == 0x0A and self._had_return:
-                self._had_return = False
-                continue
-            self._had_return = byte == 0x0D
-            if byte in {0x0A, 0x0D}:
-                line, self._line = self._line.decode(), b""
-                self._take(line)
-            else:
-                self._line += bytes([byte])
+        *lines, self._rest = _LINE_END.split(self._rest + chunk)
+        for line in lines:
+            self._take(line.decode())
 
     def _take(self, line: str) -> None:
         if not line:
