@@ -47,7 +47,7 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 _PARTITIONS: Final = 16
 
 #: Longest wait for a stage's last token, in seconds.
-_GIVE_UP_S: Final = 20.0
+_GIVE_UP_S: Final = 60.0
 
 #: How long subscribers idle before memory is read, in seconds.
 _SETTLE_S: Final = 3.0
@@ -284,7 +284,7 @@ def _all_of(wanted: set[int], clients: Clients) -> dict[int, int]:
     give_up, arrived = time.monotonic() + _GIVE_UP_S, clients.take()
     while wanted - arrived.keys():
         if time.monotonic() > give_up:
-            raise SystemExit(f"{len(wanted - arrived.keys())} of {len(wanted)} tokens did not arrive")
+            raise SystemExit(f"{len(wanted - arrived.keys())} of {len(wanted)} tokens did not arrive in time")
         time.sleep(0.2)
         arrived |= clients.take()
     return {number: at for number, at in arrived.items() if number in wanted}

@@ -69,6 +69,8 @@ class Subscriber(asyncio.Protocol):
         """Nobody but the driver may end it."""
         if not self.opened.done():
             self.opened.set_exception(SystemExit(f"lost before it was open: {exc}"))
+        elif self.transport is not None and not self.transport.is_closing():
+            print(f"a subscriber was lost: {exc}", file=sys.stderr, flush=True)
 
 
 class Clients:

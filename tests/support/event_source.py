@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import httpx
 
-
 #: A CR at the very end may be followed by its LF.
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 
