@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from schemas.errors import BrokerError
+from schemas.errors import AccessError, BrokerError
+from topics.access import GRANT, is_denied
 
 #: An end that is older than this is asked for again. An old end is a sound place to begin: only more is read.
 FRESH_S: Final = 1.0
@@ -60,6 +61,7 @@ class TopicOffsets:
             at_least: Ask anew where the known end is below this offset.
 
         Raises:
+            AccessError: Kafka does not let this user see the topic.
             BrokerError: No broker answered.
         """
         if self._bounds and time.monotonic() - self._asked_at < FRESH_S and self._bounds[partition].end >= at_least:
@@ -97,6 +99,8 @@ class TopicOffsets:
                 latest = await self._list(OffsetSpec.latest())
                 earliest = await self._list(OffsetSpec.earliest())
             except KafkaException as error:
+                if is_denied(error.args[0]):
+                    raise AccessError(f"{self._topic} may not be looked at ({error.args[0].str()}); {GRANT}") from error
                 if time.monotonic() > give_up:
                     why = error.args[0].str()
                     raise BrokerError(f"{self._topic}: Kafka did not answer ({why}); is it running?") from error

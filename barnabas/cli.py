@@ -25,6 +25,7 @@ from barnabas.commands import (
     send,
     sessions,
     tail,
+    topics,
     transcript,
     up,
     worker,
@@ -78,7 +79,7 @@ app.add_typer(sessions.app, name="sessions", short_help="Look at sessions, now a
 app.command(short_help="Print a session's conversation.")(transcript.transcript)
 app.command(short_help="Check the table against the log.")(doctor.doctor)
 app.add_typer(keys.app, name="keys", short_help="Make and check API keys of the gateway.")
-app.command(short_help="Make, verify and show the topics.")(info.topics)
+app.add_typer(topics.app, name="topics", short_help="Make, verify and show the topics; what Kafka has to allow.")
 app.command(short_help="Show the version.")(info.version)
 
 

@@ -92,16 +92,11 @@ def worker_options(
     """Return what a worker needs to know; ``monitoring_port`` and ``reads_port`` are over the settings' own.
 
     Raises:
-        SettingsError: ``kafka`` asks for a secured connection, which the consumer group does not speak yet.
+        SettingsError: ``kafka`` asks for a secured connection that the consumer group cannot honour.
     """
     from streams.worker_options import WorkerOptions
 
-    for key in settings.kafka:
-        if key.startswith(("security.", "sasl.", "ssl.")):
-            text = (
-                "a worker's consumer group connects in plain text only in this version; give workers a plain listener"
-            )
-            raise settings.mistake(text, "kafka", key)
+    check_group_security(settings)
     monitoring = settings.monitoring
     if monitoring_port is not None:
         monitoring = replace(monitoring, port=monitoring_port)
@@ -123,6 +118,23 @@ def worker_options(
         standby_replicas=settings.standby_replicas,
         reads=reads,
     )
+
+
+def check_group_security(settings: Settings) -> None:
+    """See whether a worker's consumer group can honour what ``kafka`` says of TLS and SASL.
+
+    Raises:
+        SettingsError: It cannot; the text names the setting.
+    """
+    if not settings.kafka:
+        return
+    from streams.credentials import group_credentials  # Faust and aiokafka, for workers alone
+
+    try:
+        group_credentials(settings.kafka)
+    except SettingsError as error:
+        name, _, text = str(error).partition(": ")
+        raise settings.mistake(text, "kafka", name) from error
 
 
 def build_tracing(settings: Settings, *, worker: str, environ: Mapping[str, str] = os.environ) -> Tracing:

@@ -164,10 +164,14 @@ def _leaves(location: Location, value: Any) -> Iterator[tuple[Location, Any]]:
         yield from _leaves((*location, name), inner)
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting of this name holds what nobody may see."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
+
+
 def masked(location: Location, value: Any) -> Any:
     """Return a setting's value as it may be shown: never a secret, never the credentials in an address."""
-    name = str(location[-1]).lower()
-    if isinstance(value, SecretStr) or (value is not None and any(word in name for word in _SECRET_WORDS)):
+    if isinstance(value, SecretStr) or (value is not None and is_secret(str(location[-1]))):
         return MASK
     if isinstance(value, str):
         return _CREDENTIALS.sub(rf"\g<scheme>{MASK}@", value)

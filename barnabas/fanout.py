@@ -16,12 +16,14 @@ from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from typing import Final, Self
 
+from confluent_kafka import KafkaException
 from msgspec import Struct
 
 from barnabas.bounds import Bounds, Offsets
 from barnabas.cursor import Cursor
 from barnabas.fanout_feed import Feed, FeedListener, FeedRecord
 from schemas.errors import (
+    AccessError,
     BrokerError,
     ClientError,
     CursorExpiredError,
@@ -32,6 +34,7 @@ from schemas.errors import (
 )
 from schemas.serdes import Codec
 from schemas.tokens import Token
+from topics.access import GRANT, is_denied
 
 logger = logging.getLogger(__name__)
 
@@ -522,10 +525,14 @@ class FanOut(FeedListener):
     def _end_all(self, place: _Partition, everyone: list[Subscription], error: Exception) -> None:
         for one in everyone:
             place.remove(one)
-            if isinstance(error, TopicGoneError):
-                one.end(error)  # there is nothing to go on with
-            else:
-                one.end(BrokerError(f"{self._topic} cannot be read: {error}; go on from {one.end_cursor}"))
+            one.end(self._unreadable(error, one.end_cursor))
+
+    def _unreadable(self, error: Exception, cursor: Cursor) -> BrokerError:
+        if isinstance(error, TopicGoneError):
+            return error  # there is nothing to go on with
+        if isinstance(error, KafkaException) and is_denied(error.args[0]):
+            return AccessError(f"{self._topic} may not be read ({error.args[0].str()}); {GRANT}")
+        return BrokerError(f"{self._topic} cannot be read: {error}; go on from {cursor}")
 
     def _expired(self, cursor: Cursor, bounds: Bounds) -> CursorExpiredError:
         earliest = Cursor(cursor.partition, bounds.earliest - 1)

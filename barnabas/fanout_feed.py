@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from barnabas.topic_watch import TopicWatch
+from topics.names import READERS_GROUP
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class KafkaFeed:
         self._watch = TopicWatch(topic, client_config)
         self._consumer = Consumer(
             {
-                "group.id": "barnabas-readers",  # required; assign() joins no group, and nothing is committed
+                "group.id": READERS_GROUP,  # required; assign() joins no group, and nothing is committed
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import BrokerError
+from topics.access import refusal
 
 _TIMEOUT_S = 30.0
 
@@ -61,6 +62,7 @@ class MessagePublisher:
         """Write records as they are, in order, and wait until the broker has all of them; some hundred at a time.
 
         Raises:
+            AccessError: Kafka does not let this user write to a topic.
             BrokerError: One was not confirmed; each of them may be in its topic all the same.
         """
         written: list[Published | None] = [None] * len(records)
@@ -84,6 +86,8 @@ class MessagePublisher:
         while done < len(records):
             self._producer.poll(0.1)
         if failures:
+            if (refused := refusal(failures[0], self._servers)) is not None:
+                raise refused
             raise BrokerError(
                 f"Kafka at {self._servers} did not confirm a record ({failures[0].str()}); "
                 "do the same again: a message is answered once"

@@ -21,6 +21,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from barnabas.topic_watch import TopicWatch
 from schemas.errors import BrokerError, TopicMismatchError
+from topics.access import refusal
+from topics.names import READERS_GROUP
 
 _TIMEOUT_S = 15.0
 _BATCH = 500
@@ -97,7 +99,7 @@ class TopicReader:
         self._at_end: set[int] = set()
         self._consumer = Consumer(
             {
-                "group.id": "barnabas-readers",  # required; assign() joins no group, and nothing is committed
+                "group.id": READERS_GROUP,  # required; assign() joins no group, and nothing is committed
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
@@ -209,6 +211,8 @@ class TopicReader:
 
     def _unreachable(self, error: KafkaException) -> BrokerError:
         why = error.args[0].str()
+        if (refused := refusal(error.args[0], self._servers)) is not None:
+            return refused
         return BrokerError(f"Kafka at {self._servers} failed or did not answer ({why}); is it running?")
 
 

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
 
     Attributes:
         bootstrap_servers: ``host:port[,host:port]``; the embedded broker where absent.
-        kafka: Further settings of the librdkafka clients, by its own names.
+        kafka: Further settings of all Kafka clients, by librdkafka's names: TLS and SASL above all.
         schema_registry_url: Confluent's wire format when set.
         prefix: Of every topic of the deployment.
         partitions: Of every topic; fixed for a deployment's life.
@@ -216,12 +216,22 @@ class Settings(BaseSettings):
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("kafka", mode="before")
+    @classmethod
+    def _with_dots(cls, value: Any) -> Any:
+        """Take the names of variables, ``BARNABAS_KAFKA__SASL_PASSWORD``: a shell's have no dots."""
+        return {str(name).replace("_", "."): each for name, each in value.items()} if isinstance(value, dict) else value
+
     @field_validator("kafka")
     @classmethod
     def _known_to_the_client(cls, value: dict[str, Any]) -> dict[str, Any]:
         if value:
+            from barnabas.configuration import is_secret
             from barnabas.connection import check_client_config
 
+            for name, each in value.items():
+                if is_secret(name) and not isinstance(each, str):
+                    raise FieldError((name,), "is read as a number; put it in quotes")
             check_client_config(value)
         return value
 

@@ -22,6 +22,9 @@ CUSTOMARY: Final = {
     "anthropic_api_key": "ANTHROPIC_API_KEY",
 }
 
+#: Its fields are librdkafka's names; a variable of a shell has underscores where they have dots.
+_DOTTED: Final = "kafka"
+
 #: A field's name and those of what it is within, the outermost first.
 Location = tuple[str | int, ...]
 
@@ -78,7 +81,8 @@ class Sources(NamedTuple):
 
 def variable(location: Location) -> str:
     """Return the environment's name of a field, such as ``BARNABAS_LIMITS__MAX_TURNS``."""
-    return PREFIX + NESTED.join(map(str, location)).upper()
+    name = PREFIX + NESTED.join(map(str, location)).upper()
+    return name.replace(".", "_") if location[0] == _DOTTED else name
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], Sources]:

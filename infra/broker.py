@@ -18,6 +18,7 @@ from infra.java import Java, find_java
 from infra.kraft import DataDir
 from infra.ports import DEFAULT_PORT, free_port, is_free
 from infra.process import Child, start
+from infra.security import ADMIN, BrokerSecurity, SecurityFiles
 from schemas.errors import BrokerError
 
 _JVM_FLAGS = (
@@ -50,6 +51,8 @@ class Broker:
         stops_with_parent: End the broker when this process ends, even by SIGKILL; else it runs on (``broker start``).
         cache_dir: Where jars and archives are kept; the platform's cache folder unless given.
         makes_archive: Prepare Java for quick starts, on this machine's first start (5 to 9 s, once).
+        security: Have clients connect by TLS and sign in. Settled with the first start in ``data_dir``: a later one
+            without it is as secured as the first.
     """
 
     def __init__(
@@ -60,12 +63,14 @@ class Broker:
         stops_with_parent: bool = False,
         cache_dir: Path | None = None,
         makes_archive: bool = True,
+        security: BrokerSecurity | None = None,
     ) -> None:
         self._dir = DataDir(Path(data_dir).absolute())
         self._port = port
         self._stops_with_parent = stops_with_parent
         self._cache = cache_dir or default_cache_dir()
         self._makes_archive = makes_archive
+        self._security = security
         self._extra_flags: list[str] = []
         self._child: Child | None = None
 
@@ -110,6 +115,11 @@ class Broker:
                     break
         hint = f"port {state.port} is taken: name another" if is_port else f"more in {self._dir.output.parent}"
         raise BrokerError(f"Kafka did not start ({hint}); it said last:\n{tail}")
+
+    @property
+    def security_files(self) -> SecurityFiles:
+        """Certificates and settings for its clients, where it is secured."""
+        return self._dir.security
 
     def status(self) -> BrokerState | None:
         """Return the broker that runs in the data directory, whoever started it, or None."""
@@ -159,9 +169,11 @@ class Broker:
     def _launch(self, java: Java, command: list[str], cache: Path) -> BrokerState:
         """Start Kafka and write down who it is; it is not ready yet."""
         port, controller_port = self._choose_ports()
-        self._dir.write_settings(port, controller_port)
+        security = self._settled_security()
+        self._dir.write_settings(port, controller_port, security)
         self._dir.clear_logs()
-        cluster_id = self._dir.format(command, cache / "bootstrap.checkpoint")
+        users = {**self._security.users, ADMIN: self._security.password} if self._security and security else None
+        cluster_id = self._dir.format(command, cache / "bootstrap.checkpoint", users)
         program = [
             *command[:-2],
             f"-Dlog4j2.configurationFile={self._dir.log4j}",
@@ -182,9 +194,29 @@ class Broker:
             cluster_id=cluster_id,
             kafka_version=pinned().kafka_version,
             stops_with_parent=self._stops_with_parent,
+            is_secured=security is not None,
         )
         state.write(self._dir.state)
+        if security is not None:
+            self._dir.security.write_admin_settings(security, state.bootstrap_servers)
         return state
+
+    def _settled_security(self) -> BrokerSecurity | None:
+        """Return what clients are asked for here; the first start settles it.
+
+        Raises:
+            BrokerError: Security is asked for, and the data was made without.
+        """
+        files = self._dir.security
+        if not self._dir.is_formatted:
+            if self._security is None:
+                files.forget()  # of a first start that did not come so far
+                return None
+            files.settle(self._security)
+        settled = files.settled()
+        if self._security is not None and settled is None:
+            raise BrokerError(f"the broker in {self._dir.path} was made without security; name another data_dir")
+        return settled
 
     def _choose_ports(self) -> tuple[int, int]:
         if self._port is not None:
@@ -208,6 +240,8 @@ class Broker:
             "reconnect.backoff.ms": 20,
             "reconnect.backoff.max.ms": 50,
         }
+        if security := self._dir.security.settled() if state.is_secured else None:
+            settings |= self._dir.security.client_config(ADMIN, security.password)
         admin = AdminClient(settings)
         while state.process.is_running():
             try:

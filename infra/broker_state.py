@@ -23,6 +23,7 @@ class BrokerState:
         cluster_id: Kafka's id of the cluster in that directory.
         kafka_version: Which Kafka runs.
         stops_with_parent: Whether it ends with the process that started it.
+        is_secured: Whether clients need TLS and a user.
     """
 
     pid: int
@@ -33,6 +34,7 @@ class BrokerState:
     cluster_id: str
     kafka_version: str
     stops_with_parent: bool
+    is_secured: bool = False
 
     @property
     def bootstrap_servers(self) -> str:

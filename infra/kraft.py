@@ -6,6 +6,7 @@
     ├── broker.json         who runs here
     ├── server.properties   written at every start
     ├── log4j2.properties   written at every start
+    ├── security/           certificates, the administrator's password; only where there is security
     ├── kafka/              Kafka's log directory
     └── logs/               server.log (warnings and errors), kafka.out (stdout and stderr)
 """
@@ -17,10 +18,13 @@ import os
 import re
 import subprocess
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.certificates import write_private
 from infra.ports import HOST
+from infra.security import MECHANISMS, BrokerSecurity, SecurityFiles
 from schemas.errors import BrokerError
 
 _FORMAT_TIMEOUT_S = 60.0
@@ -30,12 +34,7 @@ _SERVER = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-log.dirs={log_dir}
+{listeners}log.dirs={log_dir}
 # One broker.
 default.replication.factor=1
 offsets.topic.replication.factor=1
@@ -62,6 +61,14 @@ log.cleaner.dedupe.buffer.size=16777216
 log.index.size.max.bytes=2097152
 """
 
+_PLAIN_LISTENERS = """\
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+"""
+
 _LOG4J = """\
 status=error
 appender.file.type=RollingFile
@@ -77,6 +84,19 @@ appender.file.strategy.type=DefaultRolloverStrategy
 appender.file.strategy.max=3
 rootLogger.level=warn
 rootLogger.appenderRef.file.ref=File
+"""
+
+# Kafka logs refused rights at info, used ones at debug.
+_LOG4J_RIGHTS = """\
+appender.rights.type=File
+appender.rights.name=Rights
+appender.rights.fileName={logs}/authorizer.log
+appender.rights.layout.type=PatternLayout
+appender.rights.layout.pattern=%d %m%n
+logger.rights.name=kafka.authorizer.logger
+logger.rights.level={level}
+logger.rights.additivity=false
+logger.rights.appenderRef.rights.ref=Rights
 """
 
 
@@ -114,24 +134,42 @@ class DataDir:
     def _meta(self) -> Path:
         return self._log_dir / "meta.properties"
 
-    def write_settings(self, port: int, controller_port: int) -> None:
+    @property
+    def security(self) -> SecurityFiles:
+        """Certificates and the administrator's password, where there is security."""
+        return SecurityFiles(self.path / "security")
+
+    def write_settings(self, port: int, controller_port: int, security: BrokerSecurity | None = None) -> None:
         """Write what Kafka reads at its start; the folders are made."""
         self.output.parent.mkdir(parents=True, exist_ok=True)
         self._log_dir.mkdir(exist_ok=True)
         log_dir = _property(self._log_dir)
-        self.settings.write_text(
-            _SERVER.format(host=HOST, port=port, controller_port=controller_port, log_dir=log_dir), encoding="utf-8"
+        if security is None:
+            listeners = _PLAIN_LISTENERS.format(host=HOST, port=port, controller_port=controller_port)
+        else:
+            listeners = self.security.listeners(security, port, controller_port)
+        text = _SERVER.format(host=HOST, controller_port=controller_port, listeners=listeners, log_dir=log_dir)
+        write_private(self.settings, text.encode())
+        rights = _LOG4J_RIGHTS if security is not None and security.has_acls else ""
+        level = "debug" if security is not None and security.logs_decisions else "info"
+        self.log4j.write_text(
+            (_LOG4J + rights).format(logs=_property(self.output.parent), level=level), encoding="utf-8"
         )
-        self.log4j.write_text(_LOG4J.format(logs=_property(self.output.parent)), encoding="utf-8")
 
-    def format(self, java: list[str], template: Path) -> str:
+    @property
+    def is_formatted(self) -> bool:
+        """Whether Kafka has run here before."""
+        return self._cluster_id() is not None
+
+    def format(self, java: list[str], template: Path, users: Mapping[str, str] | None = None) -> str:
         """Format the storage unless it is; return the cluster's id.
 
         Kafka's own tool costs 0.8 s, once a version: what it writes besides ids is kept in ``template`` and used again.
 
         Args:
             java: How to run a class: program, flags and class path.
-            template: Where the bootstrap records of this Kafka version are kept.
+            template: Where the bootstrap records of this Kafka version are kept; not used where there are users.
+            users: Users and their passwords, written with the bootstrap records.
 
         Raises:
             BrokerError: The tool failed.
@@ -140,20 +178,32 @@ class DataDir:
             return cluster_id
         cluster_id = _new_id()
         bootstrap = self._log_dir / "bootstrap.checkpoint"
-        if template.is_file():
+        if template.is_file() and not users:
             bootstrap.write_bytes(template.read_bytes())
             draft = self._meta.with_suffix(".new")
             draft.write_text(f"version=1\nnode.id=1\ncluster.id={cluster_id}\ndirectory.id={_new_id()}\n")
             draft.replace(self._meta)  # the last step: a directory without it counts as not formatted
             return cluster_id
         tool = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", str(self.settings)]
+        for name, password in (users or {}).items():
+            for mechanism in MECHANISMS:
+                tool += ["--add-scram", f"{mechanism}=[name={name},password={password}]"]
+        # In a file: anybody may read a process's arguments.
+        arguments = self.path / "format.args"
+        write_private(arguments, "\n".join(map(_quoted, tool[1:])).encode())
         try:
-            answer = subprocess.run(tool, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S, check=False)
+            answer = subprocess.run(
+                [tool[0], f"@{arguments}"], capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S, check=False
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BrokerError(f"Kafka's storage tool did not run: {error}") from error
+        finally:
+            arguments.unlink()
         if answer.returncode or self._cluster_id() != cluster_id:
             said = " / ".join((answer.stderr + answer.stdout).strip().splitlines()[-3:])
             raise BrokerError(f"Kafka could not format {self._log_dir}: {said or 'no reason given'}")
+        if users:
+            return cluster_id
         draft = template.with_suffix(f".{os.getpid()}")
         draft.write_bytes(bootstrap.read_bytes())
         draft.replace(template)
@@ -188,6 +238,11 @@ def _new_id() -> str:
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
         pass
     return text
+
+
+def _quoted(argument: str) -> str:
+    """Return a line of a file of arguments for Java's launcher."""
+    return '"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _property(path: Path) -> str:

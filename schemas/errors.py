@@ -27,7 +27,8 @@
     │   ├── RegistryUnavailableError   the schema registry did not answer: nothing is known of the bytes
     │   ├── KeysUnavailableError       the keys that check tokens cannot be had: nothing is known of the caller
     │   ├── DeliveryUnknownError       a record's delivery timed out: it may be in the log or not
-    │   │   └── RecordTooLargeError    ... or was refused for its size: sending it again cannot help
+    │   │   ├── RecordTooLargeError    ... or was refused for its size: sending it again cannot help
+    │   │   └── WriteRefusedError      ... or Kafka lets this user not write there: an ACL is missing
     │   ├── PartitionClosedError       the partition's epoch is over: the next owner goes on
     │   ├── AnswerTimeoutError         nothing ended the turn in time; the message is in Kafka all the same
     │   ├── SessionUnavailableError    neither its owner nor the log tells a session in time
@@ -35,7 +36,8 @@
     └── OperatorError            somebody has to change something; the text says what
         ├── SettingsError        a setting is unknown or impossible
         ├── BrokerError          no Java, no jars, or Kafka did not start
-        │   └── TopicGoneError       a topic was deleted, or made anew, while it was read
+        │   ├── TopicGoneError       a topic was deleted, or made anew, while it was read
+        │   └── AccessError          Kafka refused credentials, certificate or right, or we its certificate
         ├── TopicMismatchError   a topic exists with other partitions or settings
         ├── AssignmentError      the topics of one partition number went to different workers
         ├── DamagedLogError      a part of the event log cannot be read: restore it from a replica
@@ -284,6 +286,12 @@ class RecordTooLargeError(DeliveryUnknownError):
     code = "record_too_large"
 
 
+class WriteRefusedError(DeliveryUnknownError):
+    """Kafka does not let this user write to a topic; ``barnabas topics acls`` lists what is to be granted."""
+
+    code = "write_refused"
+
+
 class PartitionClosedError(RetryableError):
     """The partition is no longer ours, or its epoch is over: its next owner carries the turn on."""
 
@@ -346,6 +354,12 @@ class TopicGoneError(BrokerError):
     """A topic that is being read was deleted, or made anew: nothing more comes, and its cursors are void."""
 
     code = "topic_gone"
+
+
+class AccessError(BrokerError):
+    """Kafka refused this client's credentials, certificate or right, or we its certificate; again would not help."""
+
+    code = "access"
 
 
 class TopicMismatchError(OperatorError):

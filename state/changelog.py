@@ -10,8 +10,10 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from schemas.errors import RecoveryError
+from schemas.errors import AccessError, RecoveryError
 from state.store import ChangelogRecord
+from topics.access import GRANT, is_denied
+from topics.names import READERS_GROUP
 
 #: Records handed over at once; at 2 KB each about 10 MB.
 BATCH: Final = 5000
@@ -59,7 +61,7 @@ class ChangelogReader:
         self._is_broker_away = False
         self._config: dict[str, object] = {
             **client_config,
-            "group.id": "barnabas-reader",  # required by librdkafka, never joined: partitions are assigned by hand
+            "group.id": READERS_GROUP,  # required by librdkafka, never joined: partitions are assigned by hand
             "error_cb": self._client_error,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -68,6 +70,9 @@ class ChangelogReader:
             "fetch.wait.max.ms": 10,  # a partition at its end answers, empty, only after this long
             "queued.max.messages.kbytes": 65536,
         }
+
+    def _refused(self, error: KafkaException) -> AccessError:
+        return AccessError(f"{self._topic} may not be read ({error.args[0].str()}); {GRANT}")
 
     def _client_error(self, error: KafkaError) -> None:
         self._is_broker_away = error.code() in _PASSING_ERRORS
@@ -78,6 +83,7 @@ class ChangelogReader:
         One request for all partitions and either end, where a consumer asks for each by itself (12 ms a partition).
 
         Raises:
+            AccessError: Kafka does not let this user see the topic.
             ChangelogUnreadableError: The broker did not answer within ``timeout_s``.
         """
         give_up = time.monotonic() + timeout_s
@@ -87,6 +93,8 @@ class ChangelogReader:
                 earliest = self._offsets(admin, partitions, OffsetSpec.earliest(), give_up)
                 ends = self._offsets(admin, partitions, OffsetSpec.latest(), give_up)
             except (KafkaException, TimeoutError) as exc:
+                if isinstance(exc, KafkaException) and is_denied(exc.args[0]):
+                    raise self._refused(exc) from exc
                 # A topic just made, or a broker just started, has no leader yet.
                 is_passing = isinstance(exc, KafkaException) and exc.args[0].code() in _PASSING_ERRORS
                 if not is_passing or time.monotonic() > give_up:
@@ -113,6 +121,7 @@ class ChangelogReader:
             stop: Set by another thread to end early.
 
         Raises:
+            AccessError: Kafka does not let this user read the topic.
             ChangelogUnreadableError: The client failed for good, or the deadline passed with the broker away.
             RecoveryError: The deadline passed with the broker there.
         """
@@ -134,6 +143,8 @@ class ChangelogReader:
                     self._is_broker_away = False
                 yield from _by_partition(messages, left)
         except KafkaException as exc:
+            if is_denied(exc.args[0]):
+                raise self._refused(exc) from exc
             raise ChangelogUnreadableError(f"{self._topic}: not readable: {exc}") from exc
         finally:
             consumer.close()
@@ -144,6 +155,7 @@ class ChangelogReader:
         ``end`` is what the broker last said it to be. A broker that is away is waited for.
 
         Raises:
+            AccessError: Kafka does not let this user read the topic.
             ChangelogUnreadableError: The client failed for good.
         """
         consumer = Consumer(self._config)
@@ -156,6 +168,8 @@ class ChangelogReader:
                         _, end = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
                         yield partition, records, end
         except KafkaException as exc:
+            if is_denied(exc.args[0]):
+                raise self._refused(exc) from exc
             raise ChangelogUnreadableError(f"{self._topic}: not readable: {exc}") from exc
         finally:
             consumer.close()
@@ -170,7 +184,7 @@ def _by_partition(messages: list[object], left: dict[int, int]) -> Iterator[tupl
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 done.add(partition)
-            elif not error.retriable() and error.fatal():
+            elif is_denied(error) or (not error.retriable() and error.fatal()):
                 raise KafkaException(error)
             continue
         if partition not in left:

@@ -11,7 +11,7 @@ import logging
 from threading import Event
 from typing import Final
 
-from schemas.errors import RecoveryError, StoreError
+from schemas.errors import AccessError, RecoveryError, StoreError
 from state.changelog import ChangelogReader
 from state.local_copy import LocalCopies, Unsettled
 from state.own_thread import in_own_thread
@@ -76,7 +76,7 @@ class Standbys:
             except CorruptStoreError as exc:
                 logger.warning("%s: the copy is made anew", exc)
                 self._store.wipe_partition(exc.partition)
-            except (RecoveryError, StoreError) as exc:
+            except (AccessError, RecoveryError, StoreError) as exc:
                 logger.warning("the copies stand still: %s", exc)
                 stop.wait(_AGAIN_S)
             except Exception:

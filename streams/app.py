@@ -14,6 +14,7 @@ from typing import Any
 import faust
 from faust.app.base import BootStrategy
 from faust.types import TransportT
+from faust.types.auth import CredentialsT
 
 from state.options import StoreOptions
 from state.recovery import Recovery
@@ -43,6 +44,7 @@ class Wiring:
     recovery: Recovery
     pressure: BackPressure
     standbys: Standbys
+    fail: Callable[[BaseException], None]
 
 
 class ConsumerOnly(BootStrategy):
@@ -72,6 +74,7 @@ def create_app(
     store: StoreOptions,
     standby_replicas: int = 0,
     reads_url: str | None = None,
+    credentials: CredentialsT | None = None,
 ) -> tuple[BarnabasApp, SessionTable]:
     """Make the app and its table; nothing is connected yet.
 
@@ -85,10 +88,12 @@ def create_app(
         store: RocksDB's bounds.
         standby_replicas: Copies of each partition kept by other workers.
         reads_url: Where the worker answers reads; told to whoever describes the group.
+        credentials: How the consumer group connects; plain text without a user where None.
     """
     app = BarnabasApp(
         names.app_id,
         broker=[f"kafka://{server}" for server in bootstrap_servers.split(",")],
+        broker_credentials=credentials,
         datadir=str(data_dir),
         store="rocksdb://",
         Table=SessionTable,

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import aiokafka
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    GroupAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+)
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
+from schemas.errors import AccessError
+from streams.credentials import shows_no_credentials
 from streams.delivery import KafkaRecord
 from streams.unpacking import unpack_tolerantly
+from topics.access import GRANT
 
 if TYPE_CHECKING:
     from streams.consumer import SessionConsumer
@@ -38,6 +52,16 @@ METADATA_RETRY_S: Final = 0.1
 #: Pause before a worker that starts asks for its broker again, in seconds.
 RECONNECT_S: Final = 0.5
 
+#: Connecting again does not help against these.
+_REFUSALS: Final = (
+    AuthenticationFailedError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+    IllegalSaslStateError,
+    ssl.SSLCertVerificationError,
+)
+_DENIALS: Final = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+
 
 class LeasedConsumerThread(AIOKafkaConsumerThread):
     """The thread that runs aiokafka: short fetches, a lease from its heartbeats, commits that do not crash."""
@@ -51,6 +75,7 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         unpack_tolerantly()  # C1
+        logging.getLogger(create_conn.__module__).addFilter(shows_no_credentials)
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # P3
         consumer._isolation_level = "read_committed"  # an aborted message was never accepted
@@ -58,7 +83,9 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         """Start aiokafka, note each good heartbeat (R2), and have failed metadata requests wait."""
-        await self._connect()
+        if not await self._connect():
+            return
+        self._report_refusals()
         self._wait_for_metadata()
         self._end_cancelled_fetches()
         self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
@@ -74,10 +101,13 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = leased_heartbeat
 
-    async def _connect(self) -> None:
+    async def _connect(self) -> bool:
         """Start aiokafka, and wait for a broker that went away since its topics were looked at.
 
-        aiokafka gives up at the first refused connection, and Faust waits for a thread that did not start for ever.
+        Returns whether it has started: not where the worker ends before.
+
+        aiokafka gives up at the first refused connection, and Faust waits for a thread that did not start for ever:
+        where a broker refuses us, the worker is told to end, and this goes on until it does.
         """
         while True:
             try:
@@ -85,11 +115,53 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
             except KafkaConnectionError as exc:
                 await self._ensure_consumer().stop()
                 if self.should_stop:
-                    raise
+                    return False
+                await self._end_if_refused()
                 logger.warning("no broker answers: %s; trying again", exc)
                 await asyncio.sleep(RECONNECT_S)
             else:
-                return
+                return True
+
+    async def _end_if_refused(self) -> None:
+        """Connect once more, to see why it failed: aiokafka only logs that."""
+        client = self._ensure_consumer()._client
+        for host, port, _ in client.hosts:
+            try:
+                connection = await create_conn(
+                    host,
+                    port,
+                    request_timeout_ms=client._request_timeout_ms,
+                    ssl_context=client._ssl_context,
+                    security_protocol=client._security_protocol,
+                    sasl_mechanism=client._sasl_mechanism,
+                    sasl_plain_username=client._sasl_plain_username,
+                    sasl_plain_password=client._sasl_plain_password,
+                )
+            except _REFUSALS as exc:
+                self._end(f"Kafka at {host}:{port} and this worker's consumer group refuse each other: {exc}")
+            except (OSError, KafkaError, TimeoutError) as exc:
+                logger.debug("%s:%d: %s", host, port, exc)
+            else:
+                await connection.close()
+
+    def _report_refusals(self) -> None:
+        """Have the worker end where Kafka lets it not into the group.
+
+        aiokafka keeps such an error for whoever asks it for records the usual way, and waits until then.
+        """
+        coordinator = self._ensure_consumer()._coordinator
+        push = coordinator._push_error_to_user
+
+        def push_and_report(exc: BaseException) -> Any:
+            if isinstance(exc, _DENIALS):
+                self._end(f"Kafka does not let this worker into its consumer group ({exc}); {GRANT}")
+            return push(exc)
+
+        coordinator._push_error_to_user = push_and_report
+
+    def _end(self, why: str) -> None:
+        """Tell the worker to end; again would not help."""
+        self.parent_loop.call_soon_threadsafe(self.consumer.wiring.fail, AccessError(why))
 
     def _wait_for_metadata(self) -> None:
         """Pause after a metadata request that failed.
@@ -162,15 +234,18 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
         fetched_records = consumer._fetcher.fetched_records
         messages = {tp for tp in active_partitions if tp.topic == self.consumer.bulk_topic}
         first = active_partitions - messages
-        with consumer._subscription.fetch_context():
-            records: dict[TP, list[KafkaRecord]] = {}
-            if first:
-                records = await fetched_records(first, timeout=0)
-            if messages:
-                records |= await fetched_records(messages, timeout=0, max_records=max_records)
-            if not records:
-                records = await fetched_records(active_partitions, timeout=timeout, max_records=max_records)
-            return records
+        records: dict[TP, list[KafkaRecord]] = {}
+        try:
+            with consumer._subscription.fetch_context():
+                if first:
+                    records = await fetched_records(first, timeout=0)
+                if messages:
+                    records |= await fetched_records(messages, timeout=0, max_records=max_records)
+                if not records:
+                    records = await fetched_records(active_partitions, timeout=timeout, max_records=max_records)
+        except TopicAuthorizationFailedError as exc:
+            self._end(f"Kafka does not let this worker read a topic ({exc}); {GRANT}")
+        return records
 
     async def rewind(self, positions: Mapping[TP, int], paused: Iterable[TP]) -> None:
         """Put the fetch positions of assigned partitions; ``paused`` ones are not fetched at all."""

@@ -11,11 +11,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.errors import BrokerError, DeliveryUnknownError, RecordTooLargeError
+from schemas.errors import AccessError, BrokerError, DeliveryUnknownError, RecordTooLargeError, WriteRefusedError
+from topics.access import GRANT, is_denied
 from topics.catalog import MAX_RECORD_BYTES
 
 logger = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ class RecordProducer:
         """Connect.
 
         While ``may_write`` says no, records are reported as unknown instead of written (R2). ``on_fatal(error)``
-        hears that the client cannot go on: the worker has to end.
+        hears that the client cannot go on, or may not write to a topic: the worker has to end.
         """
         self._on_fatal = on_fatal
         self._loop = asyncio.get_running_loop()
@@ -167,8 +169,7 @@ class RecordProducer:
 
     # -- Deliveries
 
-    @staticmethod
-    def _report_to(on_delivery: OnDelivery | None) -> Callable[[KafkaError | None, Message], None] | None:
+    def _report_to(self, on_delivery: OnDelivery | None) -> Callable[[KafkaError | None, Message], None] | None:
         if on_delivery is None:
             return None
 
@@ -177,11 +178,20 @@ class RecordProducer:
                 if error is None:
                     on_delivery(None, message.offset())
                 else:
-                    on_delivery(_error_of(error), -1)
+                    on_delivery(self._failed(error, message.topic()), -1)
             except Exception:
                 logger.exception("a delivery callback raised")
 
         return report
+
+    def _failed(self, error: KafkaError, topic: str | None) -> DeliveryUnknownError:
+        """Say what an unconfirmed record means to its sender; one that ACLs forbid is none for a worker to repeat."""
+        if not is_denied(error):
+            return _error_of(error)
+        why = f"Kafka does not let this user write to {topic} ({error.str()}); {GRANT}"
+        if not self._is_closed:
+            self._on_fatal(AccessError(why))
+        return WriteRefusedError(why)
 
     def _poll(self) -> None:
         """Serve what is due, and come back while something is."""
@@ -194,7 +204,8 @@ class RecordProducer:
 
     def _client_error(self, error: KafkaError) -> None:
         if error.fatal() and not self._is_closed:
-            self._on_fatal(BrokerError(f"the producer cannot go on: {error}"))
+            kind = AccessError if is_denied(error) else BrokerError
+            self._on_fatal(kind(f"the producer cannot go on: {error.str()}"))
 
     # -- Ending
 
@@ -231,7 +242,8 @@ class RecordProducer:
         self._drop_gathered("the producer is closed")
         if len(self._producer):  # else closing would wait for the broker, however long that is away
             self._producer.purge()
-            self._producer.poll(0)
+            with suppress(KafkaException):  # one that cannot go on says so once more
+                self._producer.poll(0)
         await asyncio.to_thread(self._producer.close)
 
 

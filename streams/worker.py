@@ -30,6 +30,7 @@ from streams.agent import Agents
 from streams.app import BarnabasApp, Wiring, bind_agents, create_app
 from streams.calls import Calls
 from streams.consumer import SessionConsumer
+from streams.credentials import group_credentials
 from streams.data_folder import DataFolder
 from streams.dead_letters import DeadLetters
 from streams.environment import Environment
@@ -171,6 +172,7 @@ class Worker:
             store=options.store,
             standby_replicas=options.standby_replicas,
             reads_url=self.reads.url if self.reads is not None else None,
+            credentials=group_credentials(options.client_config),
         )
         # Whatever lies on this disk is best owned, or kept, here.
         app.assignor.remember(table.store.on_disk(), (names.messages, names.control, names.events, names.changelog))
@@ -219,6 +221,7 @@ class Worker:
             recovery=self.recovery,
             pressure=self.pressure,
             standbys=self.standbys,
+            fail=self._fail,
         )
         self.ownership.attach(lambda: app.consumer)
         dead_letters = DeadLetters(env)
@@ -283,8 +286,8 @@ class Worker:
     async def _opened(self) -> None:
         """Wait until every owned partition is behind its barrier."""
         ownership = self.ownership
-        while not ownership.is_settled or not all(  # noqa: ASYNC110 -- many small conditions
-            p.phase in {Phase.OPEN, Phase.STOPPED} for p in ownership.partitions.values()
+        while not self.app.crashed and not (  # noqa: ASYNC110 -- many small conditions
+            ownership.is_settled and all(p.phase in {Phase.OPEN, Phase.STOPPED} for p in ownership.partitions.values())
         ):
             await asyncio.sleep(_WATCH_S / 5)
 

@@ -21,7 +21,7 @@ class WorkerOptions:
         partitions: N of every topic, fixed for the deployment.
         name: The worker's name; the first free ``worker-N`` of this machine where empty.
         registry_url: Confluent schema registry, None for single-object Avro.
-        client_config: Further librdkafka settings (TLS, SASL).
+        client_config: Further librdkafka settings; those of TLS and SASL hold for the consumer group as well.
         standby_replicas: Copies of each partition that other workers keep, so that a takeover reads only the tail.
     """
 
@@ -31,7 +31,7 @@ class WorkerOptions:
     partitions: int = 16
     name: str = ""
     registry_url: str | None = None
-    client_config: Mapping[str, object] = field(default_factory=dict)
+    client_config: Mapping[str, object] = field(default_factory=dict, repr=False)  # with a password, perhaps
     limits: Limits = field(default_factory=Limits)
     consumer: ConsumerOptions = field(default_factory=ConsumerOptions)
     store: StoreOptions = field(default_factory=StoreOptions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from schemas.errors import BrokerError, TopicMismatchError
+from topics.access import reach, refusal
 from topics.catalog import TopicSpec
 
 _POLL_S = 0.05
@@ -58,27 +59,23 @@ def ensure_topics(
     Raises:
         TopicMismatchError: A topic has another number of partitions, or a cleanup policy that loses sessions or
             events. The others are created all the same.
+        AccessError: Kafka refused this client, or the right to make or look at a topic.
         BrokerError: No broker answered, it refused, or partitions stayed without a leader.
     """
     deadline = time.monotonic() + timeout_s
-    reasons: list[str] = []
-    admin = AdminClient(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "log_level": 0,  # its text goes into our error instead
-            "error_cb": lambda error: reasons.append(error.str()),
-            **(client_config or {}),
-        }
-    )
+    admin, found = reach(bootstrap_servers, client_config or {}, timeout_s=timeout_s)
     try:
-        created = _create(admin, specs, deadline)
+        created = _create(admin, specs, found.topics, deadline)
         metadata = _wait_for_leaders(admin, specs, deadline)
         _verify_partitions(specs, metadata)
         configs = _describe(admin, specs, deadline)
     except KafkaException as error:
-        why = reasons[-1] if reasons else error.args[0].str()
+        cause = error.args[0]
+        if (refused := refusal(cause, bootstrap_servers)) is not None:
+            raise refused from error
         message = (
-            f"Kafka at {bootstrap_servers} failed or did not answer within {timeout_s:g} s ({why}); is it running?"
+            f"Kafka at {bootstrap_servers} failed or did not answer within {timeout_s:g} s ({cause.str()}); "
+            "is it running?"
         )
         raise BrokerError(message) from error
     for spec in specs:
@@ -95,9 +92,8 @@ def ensure_topics(
     ]
 
 
-def _create(admin: AdminClient, specs: Sequence[TopicSpec], deadline: float) -> set[str]:
+def _create(admin: AdminClient, specs: Sequence[TopicSpec], existing: Collection[str], deadline: float) -> set[str]:
     """Create the missing topics; return the names this call created."""
-    existing = admin.list_topics(timeout=_left(deadline)).topics
     missing = [
         NewTopic(spec.name, spec.partitions, spec.replication_factor, config=spec.kafka_config())
         for spec in specs

@@ -10,6 +10,9 @@ from schemas.errors import SettingsError
 TABLE_NAME = "sessions"
 """The one Faust table; its changelog's name derives from it."""
 
+READERS_GROUP = "barnabas-readers"
+"""librdkafka wants a group's name of every consumer, and asks who coordinates it; readers by assignment join none."""
+
 # Kafka allows 249 characters (org.apache.kafka.common.internals.Topic); the longest suffix here is 19.
 _LEGAL_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,200}")
 

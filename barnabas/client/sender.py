@@ -10,7 +10,7 @@ from barnabas.connection import Connection
 from barnabas.publishing import IN_ORDER, Published
 from schemas.commands import Command
 from schemas.controls import Control
-from schemas.errors import DeliveryUnknownError, RecordTooLargeError
+from schemas.errors import DeliveryUnknownError, RecordTooLargeError, WriteRefusedError
 from schemas.headers import headers_for
 from streams.producer import Record, RecordProducer
 from topics.catalog import MAX_INPUT_BYTES
@@ -37,6 +37,7 @@ class Sender:
         Raises:
             EncodeError: A field does not fit.
             RecordTooLargeError: It is larger than the topic takes.
+            WriteRefusedError: Kafka does not let this user write to the topic.
             DeliveryUnknownError: It was not confirmed; it may be in the topic all the same.
         """
         connection = self._connection
@@ -53,6 +54,8 @@ class Sender:
             elif isinstance(error, RecordTooLargeError):
                 text = f"{topic} takes records of at most {MAX_INPUT_BYTES} bytes, not {len(value)}; send less"
                 confirmed.set_exception(RecordTooLargeError(text))
+            elif isinstance(error, WriteRefusedError):
+                confirmed.set_exception(error)
             else:
                 text = (
                     f"Kafka at {connection.servers} did not confirm the record ({error}); "

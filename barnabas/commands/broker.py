@@ -24,19 +24,27 @@ app = typer.Typer(
 def start(
     port: Annotated[int | None, typer.Option(help="Where clients connect; the last one, 9092 or a free one.")] = None,
     *,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="TLS, SASL and ACLs, settled with the first start in a data directory.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start the broker and leave it running.
 
     Example: barnabas broker start --port 19092
     """
-    broker, data_dir = _broker(port)
+    broker, data_dir = _broker(port, secure=secure)
     was_running = broker.status() is not None
     state = broker.start()
+    settings = str(broker.security_files.admin_settings) if state.is_secured else None
     if as_json:
-        context.print_json({"event": "ready", "data_dir": data_dir, "was_running": was_running, **_fields(state)})
+        context.print_json(
+            {"event": "ready", "data_dir": data_dir, "was_running": was_running, **_fields(state), "config": settings}
+        )
     else:
         typer.echo(f"Kafka {state.kafka_version} {'runs already' if was_running else 'is ready'}: {_line(state)}")
+        if settings is not None:
+            typer.echo(f"the administrator's settings: {settings}")
 
 
 @app.command()
@@ -70,11 +78,12 @@ def status(*, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _broker(port: int | None = None) -> tuple[Broker, str]:
+def _broker(port: int | None = None, *, secure: bool = False) -> tuple[Broker, str]:
     from infra.broker import Broker
+    from infra.security import BrokerSecurity
 
     folder = context.settings().broker_dir
-    return Broker(folder, port), str(folder)
+    return Broker(folder, port, security=BrokerSecurity() if secure else None), str(folder)
 
 
 def _fields(state: BrokerState) -> dict[str, Any]:

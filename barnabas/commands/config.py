@@ -49,7 +49,7 @@ def check(*, as_json: Json = False) -> None:
 
     Example: barnabas config check --config production.yaml
     """
-    from barnabas.composition import build_agents
+    from barnabas.composition import build_agents, check_group_security
     from barnabas.configuration import effective_settings
     from barnabas.gateway.security.exposure import check_certificate, check_exposure, warnings_of
 
@@ -63,6 +63,7 @@ def check(*, as_json: Json = False) -> None:
         warnings += warnings_of(settings)
     for warning in warnings:
         context.say(f"warning: {warning}")
+    check_group_security(settings)
     changed = sum(setting.origin != "default" for setting in found)
     if as_json:
         context.print_json(

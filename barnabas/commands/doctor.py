@@ -40,6 +40,7 @@ def doctor(
     from schemas.errors import BrokerError, SettingsError
     from state.audit import audit
     from state.audit import rebuild as write_back
+    from topics.access import refusal
     from topics.partitioner import session_key
 
     context.failure_code = context.NOT_CHECKED
@@ -59,6 +60,8 @@ def doctor(
         with progress("reading", is_shown=not as_json) as report:
             found = audit(servers, names, data_dir=settings.data_dir, partition=partition, on_progress=report, **shared)
     except KafkaException as error:
+        if (refused := refusal(error.args[0], servers)) is not None:
+            raise refused from error
         raise BrokerError(f"Kafka at {servers}: {error.args[0].str()}; is it running?") from error
     if as_json:
         context.print_json({"event": "audit", **found.as_dict()})

@@ -40,13 +40,14 @@ def worker(
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 BARNABAS_MODEL=echo barnabas worker --json
     """
     settings = context.settings()
-    from barnabas.composition import build_agents, build_tracing, worker_options
+    from barnabas.composition import build_agents, build_tracing, check_group_security, worker_options
     from barnabas.logs import configure_logging
 
     configure_logging(settings.log_level, debug=context.debug, form=settings.log_format)
     signal.signal(signal.SIGTERM, _exit)
     agents = build_agents(settings)
     servers = context.bootstrap_servers(settings)
+    check_group_security(settings)
     _ensure_topics(settings, servers)
     from barnabas.metrics import REGISTRY
     from streams.monitoring.hard_exit import HardExit
@@ -94,12 +95,13 @@ def _ensure_topics(settings: Settings, servers: str) -> None:
     """Wait for Kafka, and for its topics to be there.
 
     Raises:
+        AccessError: Kafka refused credentials, certificate or right.
         TopicMismatchError: They do not fit this deployment.
     """
     import logging
 
     from barnabas.composition import topic_specs
-    from schemas.errors import BrokerError
+    from schemas.errors import AccessError, BrokerError
     from topics.admin import ensure_topics
 
     while True:
@@ -107,6 +109,8 @@ def _ensure_topics(settings: Settings, servers: str) -> None:
             _interruptibly(
                 lambda: ensure_topics(servers, topic_specs(settings), client_config=settings.kafka, timeout_s=_TRY_S)
             )
+        except AccessError:  # again would not help
+            raise
         except BrokerError as error:
             logging.getLogger(__name__).warning("%s Trying again.", error)
             threading.Event().wait(_RETRY_S)

@@ -14,7 +14,9 @@ from confluent_kafka.admin import AdminClient
 from barnabas.bounds import Bounds
 from barnabas.reader import ReadRecord
 from barnabas.topic_watch import TopicWatch
-from schemas.errors import BrokerError, ClientError
+from schemas.errors import AccessError, BrokerError, ClientError
+from topics.access import GRANT, is_denied
+from topics.names import READERS_GROUP
 
 _REQUEST_S: Final = 15.0
 
@@ -85,7 +87,7 @@ class EventLog:
                 place = TopicPartition(self.topic, partition)
                 return Bounds(*self._scan().get_watermark_offsets(place, timeout=_ATTEMPT_S, cached=False))
             except KafkaException as error:  # a broker that was just started has no leaders yet
-                if time.monotonic() > give_up:
+                if is_denied(error.args[0]) or time.monotonic() > give_up:
                     raise self._failed(error) from error
             time.sleep(_POLL_S)
 
@@ -174,7 +176,7 @@ class EventLog:
     def _consumer(self, **more: Any) -> Consumer:
         return Consumer(
             {
-                "group.id": "barnabas-readers",  # required; assign() joins no group, and nothing is committed
+                "group.id": READERS_GROUP,  # required; assign() joins no group, and nothing is committed
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
@@ -218,7 +220,8 @@ class EventLog:
         error = message.error()
         if error is None:
             return True
-        if error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - its public name
+        reset = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - its public name
+        if error.fatal() or is_denied(error) or error.code() == reset:
             raise self._failed(KafkaException(error))
         return False
 
@@ -227,6 +230,8 @@ class EventLog:
             raise ClientError("the client was closed while the log was being read")
 
     def _failed(self, error: KafkaException) -> BrokerError:
+        if is_denied(error.args[0]):
+            return AccessError(f"{self.topic} may not be read ({error.args[0].str()}); {GRANT}")
         return BrokerError(f"{self.topic} cannot be read ({error.args[0].str()}); is Kafka running?")
 
 

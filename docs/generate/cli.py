@@ -64,7 +64,8 @@ def _walk(command: Any, name: str, above: Any) -> Iterator[Described]:
     if hasattr(command, "commands"):
         for inner, each in command.commands.items():
             yield from _walk(each, f"{name} {inner}", context)
-        return
+        if not command.invoke_without_command:
+            return
     text = " ".join((command.help or "").replace("\n\n", "\0").split()).replace("\0", "\n\n")
     examples = _EXAMPLES.search(text)
     yield Described(

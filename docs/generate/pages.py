@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from docs.generate import cli, errors, metrics, python, records, settings, topics
+from docs.generate import acls, cli, errors, metrics, python, records, settings, topics
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "acls.md": acls.page,
     "cli.md": cli.page,
     "commands.md": records.commands_page,
     "controls.md": records.controls_page,

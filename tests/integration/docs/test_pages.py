@@ -19,6 +19,10 @@ from topics.names import TopicNames
 
 #: What pages say where a reader's own address, topics or port would stand.
 _ADDRESS, _METRICS_PORT, _GATEWAY_PORT, _TLS_PORT = "127.0.0.1:9092", "9464", "8080", "8443"
+_SECURED_PORT = "9093"
+
+#: A page that says this has a broker of its own.
+_OWN_BROKER = "unset KAFKA_BOOTSTRAP_SERVERS"
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): read_blocks(path, ROOT)
@@ -69,6 +73,7 @@ def _run(page: str, kafka: str, model_endpoint: str, folder: Path) -> None:
         **dict(zip(usual.all, ours.all, strict=True)),
         _ADDRESS: kafka,
         _METRICS_PORT: str(free_port()),
+        _SECURED_PORT: str(free_port()),
         _GATEWAY_PORT: str(free_port()),
         _TLS_PORT: str(free_port()),
     }
@@ -82,6 +87,8 @@ def _run(page: str, kafka: str, model_endpoint: str, folder: Path) -> None:
         "OPENAI_API_KEY": "sk-for-tests",
         "OPENAI_BASE_URL": model_endpoint,
     }
+    if any(_OWN_BROKER in block.text for block in PAGES[page]):
+        del env["KAFKA_BOOTSTRAP_SERVERS"]
     try:
         PageRun(folder, env, stand_ins).run(PAGES[page])
     finally:

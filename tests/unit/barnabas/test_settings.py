@@ -215,7 +215,28 @@ def test_worker_options_carry_every_setting(configure: Configure, tmp_path: Path
     assert (options.client_config["client.rack"], options.registry_url) == ("r1", "http://r:1")
 
 
-def test_worker_options_secured_kafka_is_refused_by_name(configure: Configure) -> None:
-    """The consumer group would connect in plain text, and wait for ever."""
-    with pytest.raises(SettingsError, match=r"^kafka\.security\.protocol: .*barnabas\.yaml:1\)$"):
-        worker_options(configure("kafka: {security.protocol: SSL}\n"), "a:1")
+def test_worker_options_security_that_the_group_lacks_is_refused_by_name(configure: Configure) -> None:
+    """What librdkafka takes and the consumer group cannot honour; the rest goes on to both."""
+    text = "kafka: {security.protocol: SASL_SSL, sasl.username: ada, sasl.password: s3cret, sasl.mechanism: %s}\n"
+    with pytest.raises(SettingsError, match=r"^kafka\.sasl\.mechanism: .*barnabas\.yaml:1\)$") as refused:
+        worker_options(configure(text % "OAUTHBEARER"), "a:1")
+    assert "s3cret" not in str(refused.value)
+    options = worker_options(configure(text % "PLAIN"), "a:1")
+    assert options.client_config["sasl.password"] == "s3cret"
+    assert "s3cret" not in repr(options)
+
+
+@pytest.mark.parametrize("name", ["BARNABAS_KAFKA__SASL_PASSWORD", "BARNABAS_KAFKA__sasl.password"])
+def test_load_password_from_a_variable_is_above_the_file(configure: Configure, name: str) -> None:
+    """A shell's variables have no dots; the rest stays the file's."""
+    settings = configure("kafka: {sasl.username: ada, sasl.password: old}\n", **{name: "007"})
+    assert settings.kafka == {"sasl.username": "ada", "sasl.password": "007"}
+    settings = configure("kafka: {sasl.username: ada}\n", BARNABAS_KAFKA='{"sasl.password": "new"}')
+    assert settings.kafka["sasl.username"] == "ada"
+
+
+def test_load_password_that_is_a_number_is_refused(configure: Configure) -> None:
+    """YAML would have made another text of it; its value is not told."""
+    with pytest.raises(SettingsError, match=r"^kafka\.sasl\.password: .*quotes \(.*barnabas\.yaml:1\)$") as refused:
+        configure("kafka: {sasl.password: 0x10}\n")
+    assert "16" not in str(refused.value)

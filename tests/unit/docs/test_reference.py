@@ -52,8 +52,9 @@ def test_example_is_understood(example: str) -> None:
 
 def _parse(command: Any, name: str, words: list[str], above: Any) -> None:
     context = command.make_context(name, list(words), parent=above)
-    if hasattr(command, "commands"):
-        inner, each, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+    left = [*context._protected_args, *context.args]
+    if hasattr(command, "commands") and (left or not command.invoke_without_command):
+        inner, each, rest = command.resolve_command(context, left)
         _parse(each, inner, rest, context)
 
 
