@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
 from tests.support.gateway import GatewayProcess
@@ -27,9 +29,8 @@ def test_every_operation_does_what_the_document_says(gateway: GatewayProcess) ->
         operation = found.ok()
         if not _is_endless(operation.definition.raw):
             tried.append(operation.label)
-            _try(operation, GenerationMode.POSITIVE)
-            if operation.definition.raw["parameters"] or "requestBody" in operation.definition.raw:
-                _try(operation, GenerationMode.NEGATIVE)
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                _try(operation, mode)
     assert "POST /v1/chat/completions" in tried
 
 
@@ -52,7 +53,8 @@ def _try(operation: Any, mode: GenerationMode) -> None:
                 del given_fields[name]
         case.call_and_validate(excluded_checks=excluded)
 
-    conforms()
+    with suppress(*([Unsatisfiable] if mode is GenerationMode.NEGATIVE else [])):  # where nothing can be said wrongly
+        conforms()
 
 
 def _is_endless(operation: dict[str, Any]) -> bool:
