@@ -286,7 +286,7 @@ def test_keyboard_alone_is_enough(tab: Tab) -> None:
 def test_hostile_text_is_inert(served: Served, tab: Tab, *, is_reloaded: bool) -> None:
     """Of models, tools and users, from stream and log.
 
-    Seen to fail with marked's HTML passed on and without DOMPurify: `window.hacked` is set or the policy refuses.
+    Seen to fail with HTML passed on to DOMPurify instead of being shown as text.
     """
     console = tab().chat("<img src=x onerror=window.hacked='id'>" if is_reloaded else "")
     console.forgive("status of 404")  # nobody has talked to it yet
