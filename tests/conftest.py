@@ -9,11 +9,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from infra.broker import Broker
 from infra.ports import free_port
 from topics.names import TopicNames
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("barnabas", deadline=None)
+hypothesis.settings.load_profile("barnabas")
 
 _DOCKER_IMAGE = "apache/kafka:4.1.2"
 

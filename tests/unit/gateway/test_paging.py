@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ def test_pages_give_every_memory_that_stays_exactly_once(
     stays = {memory.id for memory in memories}
     given_ones: list[Memory] = []
     behind: Place | None = None
-    changes = iter(zip([*arriving, *[[]] * 60], [*dropping, *[0] * 60], strict=False))
+    changes = zip(chain(arriving, repeat([])), chain(dropping, repeat(0)), strict=False)
     while True:
         found, following = page(memories, place, behind=behind, limit=limit, newest_first=newest_first)
         assert len(found) <= limit
