@@ -42,6 +42,11 @@ POLL_S: Final = 0.001
 #: How long librdkafka waits to batch what one burst hands over, in ms; far below a fetch's round trip.
 LINGER_MS: Final = 0.5
 
+#: Of a delivery that librdkafka reports as a success without an offset: the broker took the batch for a repeat of one
+#: that it has. It need not have it. Where a partition has no leader for a moment and the next batch in flight finds it,
+#: the broker begins this producer's sequence there and calls the first batch a duplicate (`docs/chaos.md`).
+_WITHOUT_PLACE: Final = "the broker took it for a repeat and does not say where it is"
+
 #: ``(error, offset)``; offset is -1 with an error.
 OnDelivery = Callable[[DeliveryUnknownError | None, int], None]
 Headers = list[tuple[str, bytes]]
@@ -175,10 +180,13 @@ class RecordProducer:
 
         def report(error: KafkaError | None, message: Message) -> None:
             try:
-                if error is None:
-                    on_delivery(None, message.offset())
-                else:
+                offset = message.offset()
+                if error is not None:
                     on_delivery(self._failed(error, message.topic()), -1)
+                elif offset is None:
+                    on_delivery(DeliveryUnknownError(_WITHOUT_PLACE), -1)
+                else:
+                    on_delivery(None, offset)
             except Exception:
                 logger.exception("a delivery callback raised")
 

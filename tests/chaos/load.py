@@ -129,7 +129,7 @@ class Client:
         session = (key or b"").decode(errors="replace")
 
         def confirmed(error: Any, message: Any) -> None:
-            if error is not None:
+            if error is not None or message.offset() is None:  # without a place it need not be there
                 self.refused += 1
             elif topic is None:
                 at = message.partition(), message.offset()

@@ -120,14 +120,14 @@ async def test_broker_away_while_a_rebalance_is_settled_is_waited_for(
     deployment: Deployment, local: Local, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The worker asks again, with pauses, instead of ending. Mutant: ``_is_outage`` says no."""
-    ranges, errors = LocalCopies.ranges, [ChangelogUnreadableError("no broker"), KafkaTimeoutError("no broker")]
+    ranges, errors = LocalCopies._ranges, [ChangelogUnreadableError("no broker"), KafkaTimeoutError("no broker")]
 
     def failing(self: LocalCopies, *args: Any, **kwargs: Any) -> Any:
         if errors:
             raise errors.pop()
         return ranges(self, *args, **kwargs)
 
-    monkeypatch.setattr(LocalCopies, "ranges", failing)
+    monkeypatch.setattr(LocalCopies, "_ranges", failing)
     with caplog.at_level(logging.WARNING, logger="streams.rebalance"):
         async with local() as worker:
             deployment.publish("s1", "fast one")
