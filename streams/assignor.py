@@ -112,7 +112,10 @@ class SessionAssignor(PartitionAssignor):
         clients = {member: self._get_client_metadata(metadata) for member, metadata in member_metadata.items()}
         self._update_member_urls(clients)
         topics = sorted({topic for metadata in member_metadata.values() for topic in metadata.subscription})
-        counts = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        # A broker that has just started may not have told of the topics yet. To count them as empty would leave every
+        # partition without an owner until the leader's metadata is old, five minutes later.
+        known = self.app.conf.topic_partitions
+        counts = {topic: len(cluster.partitions_for_topic(topic) or ()) or known for topic in topics}
         members = {member: _copies(metadata.assignment) for member, metadata in clients.items()}
         assignments = {
             member: ClientAssignment(
