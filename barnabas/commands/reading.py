@@ -83,9 +83,9 @@ def codec_for(settings: Settings) -> Codec:
     return Codec(registry_url=settings.schema_registry_url)
 
 
-def print_record(record: ReadRecord, decoded: msgspec.Struct) -> None:
-    """Print a record as one line of JSON: its place, then its fields."""
-    place = {"partition": record.partition, "offset": record.offset, "timestamp_ms": record.timestamp_ms}
+def print_record(record: ReadRecord, decoded: msgspec.Struct, **more: str) -> None:
+    """Print a record as one line of JSON: its place, what else is said of it, then its fields."""
+    place = {"partition": record.partition, "offset": record.offset, "timestamp_ms": record.timestamp_ms, **more}
     sys.stdout.write(msgspec.json.encode({**place, **msgspec.json.decode(Codec.to_json(decoded))}).decode() + "\n")
     sys.stdout.flush()
 

@@ -17,7 +17,7 @@ def tail(
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="With the oldest record kept.")] = False,
     after: Annotated[
         str | None,
-        typer.Option(metavar="CURSOR", help="Behind this cursor, such as send --json prints; its partition."),
+        typer.Option(metavar="CURSOR", help="Behind this cursor, such as send and tail --json print; its partition."),
     ] = None,
     no_follow: Annotated[bool, typer.Option("--no-follow", help="End where the topic ends now.")] = False,
     as_json: Json = False,
@@ -50,7 +50,8 @@ def tail(
                 print_undecodable(record, topic, error, as_json=as_json)
                 continue
             if as_json:
-                print_record(record, token)
+                cursor = Cursor(record.partition, record.offset, token.epoch)
+                print_record(record, token, cursor=str(cursor))
                 continue
             attempt = f"{token.attempt.epoch}.{token.attempt.number}"
             print_line(

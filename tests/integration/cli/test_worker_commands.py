@@ -137,6 +137,8 @@ def test_tail_from_beginning_shows_token_records(deployment: Deployment) -> None
     assert [token["index"] for token in tokens] == list(range(len(tokens)))
     assert tokens[-1]["kind"] == "completed"
     assert tokens[-1]["partition"] == tokens[0]["partition"]
+    rest = deployment.lines("tail", "--session", "tailed", "--after", tokens[1]["cursor"], "--no-follow")
+    assert rest == tokens[2:]
 
 
 def test_tail_follows_what_comes(deployment: Deployment) -> None:
