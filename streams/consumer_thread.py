@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import aiokafka
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -16,6 +17,7 @@ from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
@@ -63,6 +65,23 @@ _REFUSALS: Final = (
 _DENIALS: Final = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 
 
+def wait_for_brokers(client: AIOKafkaClient) -> None:
+    """Have the search for the group's coordinator wait while no broker is known.
+
+    A broker that has just started may name none, itself included. aiokafka asserts that there is one, and the task that
+    would have joined the group ends unseen.
+    """
+    lookup = client.coordinator_lookup
+
+    async def patient_lookup(kind: int, key: str) -> int:
+        if client.get_random_node() is None:
+            raise NodeNotReadyError("no broker is known yet")  # asked again after a pause
+        found: int = await lookup(kind, key)
+        return found
+
+    client.coordinator_lookup = patient_lookup
+
+
 class LeasedConsumerThread(AIOKafkaConsumerThread):
     """The thread that runs aiokafka: short fetches, a lease from its heartbeats, commits that do not crash."""
 
@@ -79,6 +98,7 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # P3
         consumer._isolation_level = "read_committed"  # an aborted message was never accepted
+        wait_for_brokers(consumer._client)
         return consumer
 
     async def on_start(self) -> None:

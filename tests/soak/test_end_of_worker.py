@@ -13,17 +13,26 @@ from tests.support.deployment import Deployment
 async def test_producer_closed_its_threads_and_sockets_are_gone(deployment: Deployment) -> None:
     """While the producer is still referenced; fails where ``close()`` only flushes."""
     await asyncio.to_thread(int)  # the thread that closes it
+    await _send_and_close(deployment)  # whatever a process opens once
     process = psutil.Process()
     threads, descriptors = process.num_threads(), process.num_fds()
+    producer, most = await _send_and_close(deployment)
+    assert most > threads
+    assert process.num_threads() <= threads  # fewer where an earlier test's own end meanwhile
+    assert process.num_fds() <= descriptors
+    del producer
+
+
+async def _send_and_close(deployment: Deployment) -> tuple[RecordProducer, int]:
+    """Return the closed producer, and how many threads there were before."""
     producer = RecordProducer({"bootstrap.servers": deployment.bootstrap_servers})
     delivered = asyncio.get_running_loop().create_future()
     topic = deployment.names.dead_letters
     producer.send(Record(topic, 0, b"k", b"v", [], lambda error, _offset: delivered.set_result(error)))
     assert await asyncio.wait_for(delivered, 20.0) is None
-    assert process.num_threads() > threads
+    threads = psutil.Process().num_threads()
     await producer.close()
-    assert process.num_threads() <= threads  # fewer where an earlier test's own end meanwhile
-    assert process.num_fds() <= descriptors
+    return producer, threads
 
 
 async def test_producer_closed_without_broker_what_is_left_is_reported_and_close_returns() -> None:
