@@ -22,11 +22,13 @@ from tests.support.processes import start_worker
 
 SESSIONS_A_CYCLE = 150
 
-#: More sessions than the worker keeps decoded (``state/decoded.py``): until that is full, memory has to grow.
-WARM_UP_SESSIONS = 4500
+#: More sessions than the worker keeps decoded (``state/decoded.py``): until that is full, memory has to grow. It does for
+#: some thousands more, while table files and arenas settle.
+WARM_UP_SESSIONS = 8000
 
-#: Bytes per session. Native memory moves by arenas and table files; what is sought is a leak of whole sessions.
-LIMITS = Limits(tolerated=1024, noticed=16 * 1024)
+#: Bytes per session. Native memory moves by arenas and table files (1.2 KB a session over 8,700 sessions in one of five
+#: runs, flat in four; 78 bytes a session from 100,000 to a million): what is sought is a leak of whole sessions.
+LIMITS = Limits(tolerated=2 * 1024, noticed=16 * 1024)
 
 #: RocksDB's native memory is bounded (``state/options.py``); small bounds are reached in a short run.
 _BOUNDS = {
