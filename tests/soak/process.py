@@ -22,8 +22,8 @@ from tests.support.processes import start_worker
 
 SESSIONS_A_CYCLE = 150
 
-#: More sessions than the worker keeps decoded (``state/decoded.py``), until which memory has to grow; and some thousands
-#: more, while table files and arenas settle.
+#: More sessions than the worker keeps decoded (``state/decoded.py``): until then memory has to grow. And some thousands
+#: more, in which table files and arenas settle.
 WARM_UP_SESSIONS = 8000
 
 #: Bytes per session. Native memory moves by arenas and table files (1.2 KB a session over 8,700 sessions in one of five
