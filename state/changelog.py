@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from threading import Event
 from typing import Final
 
@@ -128,12 +129,8 @@ class ChangelogReader:
         left = {partition: end for partition, (first, end) in ranges.items() if first < end}
         if not left:
             return
-        consumer = Consumer(self._config)
         give_up = time.monotonic() + deadline_s
-        try:
-            # Offsets, never "beginning": that is asked for, and librdkafka asks again only after 500 ms where it does
-            # not know the leader yet. An offset that is gone begins at the earliest one (auto.offset.reset).
-            consumer.assign([TopicPartition(self._topic, partition, ranges[partition][0]) for partition in left])
+        with self._consumer({partition: ranges[partition][0] for partition in left}) as consumer:
             while left and not (stop is not None and stop.is_set()):
                 if time.monotonic() > give_up:
                     msg = f"{self._topic}: {len(left)} partitions were not read within {deadline_s:g} s"
@@ -142,12 +139,6 @@ class ChangelogReader:
                 if messages:
                     self._is_broker_away = False
                 yield from _by_partition(messages, left)
-        except KafkaException as exc:
-            if is_denied(exc.args[0]):
-                raise self._refused(exc) from exc
-            raise ChangelogUnreadableError(f"{self._topic}: not readable: {exc}") from exc
-        finally:
-            consumer.close()
 
     def tail(self, first: Mapping[int, int], stop: Event) -> Iterator[tuple[int, list[ChangelogRecord], int]]:
         """Yield ``(partition, records, end)`` from ``first`` on, until ``stop`` is set.
@@ -158,15 +149,23 @@ class ChangelogReader:
             AccessError: Kafka does not let this user read the topic.
             ChangelogUnreadableError: The client failed for good.
         """
-        consumer = Consumer(self._config)
-        try:
-            consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in first.items()])
+        with self._consumer(first) as consumer:
             while not stop.is_set():
                 everything = dict.fromkeys(first, _NO_END)
                 for partition, records, _ in _by_partition(consumer.consume(BATCH, _POLL_S), everything):
                     if records:
                         _, end = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
                         yield partition, records, end
+
+    @contextmanager
+    def _consumer(self, first: Mapping[int, int]) -> Iterator[Consumer]:
+        """Give a consumer of partitions from these offsets on, and say what its errors mean."""
+        consumer = Consumer(self._config)
+        try:
+            # Offsets, never "beginning": that is asked for, and librdkafka asks again only after 500 ms where it does
+            # not know the leader yet. An offset that is gone begins at the earliest one (auto.offset.reset).
+            consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in first.items()])
+            yield consumer
         except KafkaException as exc:
             if is_denied(exc.args[0]):
                 raise self._refused(exc) from exc

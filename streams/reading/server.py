@@ -16,7 +16,7 @@ from msgspec import Struct
 from schemas.errors import SettingsError, StoreError
 from streams.options import ReadOptions, is_loopback
 from streams.reading.table_reads import Refusal, TableReads
-from streams.reading.views import WORKER_HEADER, Selection, SessionState, WorkerFigures
+from streams.reading.views import WORKER_HEADER, Selection, WorkerFigures
 
 logger = logging.getLogger(__name__)
 
@@ -28,16 +28,10 @@ _MAX_PAGE: Final = 500
 _MAX_LINE: Final = 64 * 1024
 
 
-class _ListQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _ListQuery(Selection, frozen=True, kw_only=True, forbid_unknown_fields=True):
     partitions: str
     limit: int
     after: str = ""
-    prefix: str = ""
-    is_tenantless: bool = False
-    agent: str | None = None
-    state: SessionState | None = None
-    since: int | None = None
-    until: int | None = None
 
 
 class ReadServer:
@@ -117,16 +111,8 @@ class ReadServer:
     async def _sessions(self, request: web.Request) -> web.Response:
         query = msgspec.convert(dict(request.query), _ListQuery, strict=False)
         numbers = {int(text) for text in query.partitions.split(",") if text.isdecimal()}
-        selection = Selection(
-            prefix=query.prefix,
-            is_tenantless=query.is_tenantless,
-            agent=query.agent,
-            state=query.state,
-            since=query.since,
-            until=query.until,
-        )
         limit = max(1, min(query.limit, _MAX_PAGE))
-        return _answer(await self._reads.sessions(numbers, selection, after=query.after.encode(), limit=limit))
+        return _answer(await self._reads.sessions(numbers, query, after=query.after.encode(), limit=limit))
 
     async def _shown(self, request: web.Request) -> web.Response:
         return _answer(self._figures(float(request.query.get("window_s", "10"))))

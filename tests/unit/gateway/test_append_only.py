@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabas.cursor import Cursor
@@ -65,7 +65,6 @@ def test_who_joins_in_the_middle_is_given_the_whole_at_the_end() -> None:
     assert "".join(given_of(log)) == "one two three"
 
 
-@settings(deadline=None)
 @given(attempts=st.lists(_WORDS, min_size=1, max_size=3), lost=st.sets(st.integers(0, 30), max_size=3))
 def test_whatever_was_cut_off_or_lost_the_text_is_right_or_an_error(attempts: list[list[str]], lost: set[int]) -> None:
     """At each moment a beginning of one attempt's text; at the end the last one's, whole."""

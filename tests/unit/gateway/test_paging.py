@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain, repeat
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabas.gateway.paging import Place, number_of, page, place_of
@@ -30,7 +30,6 @@ def place(memory: Memory) -> Place:
     return Place(memory.timestamp, memory.id)
 
 
-@settings(deadline=None)
 @given(
     before=st.lists(TIMESTAMPS, max_size=20),
     arriving=st.lists(st.lists(TIMESTAMPS, max_size=4), max_size=8),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from barnabas.gateway.reads import Part, merge
@@ -51,7 +51,6 @@ def part_of(listed: Listed) -> Part:
     return Part([summary for _, summary in listed.sessions], reached)
 
 
-@settings(deadline=None)
 @given(
     sessions=st.dictionaries(IDS, st.integers(0, 3), min_size=12, max_size=40),
     new=st.dictionaries(IDS, st.integers(0, 3), max_size=6),

@@ -23,7 +23,7 @@ from tests.unit.state.session_logs import Folded, Logged, PartitionLog, fold_all
 CODEC = ValueCodec(Codec())
 STEPS = (StepCompleted, ToolCalled, ToolReturned)
 
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 @thorough
@@ -203,7 +203,7 @@ def any_event(kind: type[SessionEvent]) -> st.SearchStrategy[SessionEvent]:
 events = st.one_of([any_event(kind) for kind in SessionEvent.__args__])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(events, st.integers(-1, 30), st.integers(-1, 6)), max_size=40))
 def test_fold_of_any_events_in_any_order_never_raises(script: list[tuple[SessionEvent, int, int]]) -> None:
     """The fold is total; a rejected record returns the very same session, an applied one moves ``folded``.

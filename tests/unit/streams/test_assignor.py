@@ -26,7 +26,7 @@ def owned(found: Mapping[str, Copies]) -> dict[str, set[int]]:
 
 
 @given(groups())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_assign_every_partition_has_one_owner_and_as_many_copies_as_members_allow(
     group: tuple[int, dict[str, Copies], int],
 ) -> None:
@@ -46,7 +46,7 @@ def test_assign_every_partition_has_one_owner_and_as_many_copies_as_members_allo
 
 
 @given(groups())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_assign_again_changes_nothing(group: tuple[int, dict[str, Copies], int]) -> None:
     """Stable, and the same in whatever order members come. Mutant: ``members`` not sorted."""
     partitions, members, replicas = group
