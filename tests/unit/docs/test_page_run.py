@@ -22,7 +22,7 @@ def test_page_that_does_what_it_says_passes(tmp_path: Path) -> None:
     run_page(
         tmp_path,
         "```python\n# say.py\nprint('HOST', open('who.txt').read())\n```\n"
-        "```sh background\necho it is ready; echo $$ > pid; sleep 60\n```\n"
+        "```sh background\necho $$ > pid; echo it is ready; exec sleep 60\n```\n"
         '```sh\necho "$WHO" > who.txt; python say.py\n```\n```console\nHOST Ada\n```\n'
         "```sh fails\nfalse; echo not reached\n```\n"
         '```python\nimport os\nassert os.environ["WHO"] == "Ada"\n```\n'
