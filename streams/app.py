@@ -132,23 +132,15 @@ def bind_agents(
 ) -> None:
     """Bind the three agents, concurrency 1, names pinned; each hands its deliveries on and is done."""
 
-    def hold() -> None:
-        ownership = app.barnabas.ownership
-        pressure.update(ownership.consumer, draining=ownership.draining, stopped=ownership.stopped_tps())
-
     def take_messages(delivery: Delivery) -> None:
         intake.messages(delivery)
-        hold()
-
-    def take_events(delivery: Delivery) -> None:
-        projector.handle(delivery)
-        if pressure.awaits_opening:  # until now, perhaps
-            hold()
+        ownership = app.barnabas.ownership
+        pressure.update(ownership.consumer, draining=ownership.draining, stopped=ownership.stopped_tps())
 
     for name, take in (
         (names.messages, take_messages),
         (names.control, intake.control),
-        (names.events, take_events),
+        (names.events, projector.handle),
     ):
         topic = app.topic(name, key_type=bytes, value_type=bytes, acks=False, maxsize=0)
         app.agent(topic, name=f"{name}.agent")(_thin_agent(take))

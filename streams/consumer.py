@@ -148,10 +148,8 @@ class SessionConsumer(FaustConsumer):
                 continue
             if self._seeks:
                 await self._apply_seeks()
-            wanted = self.cursors.keys() - self.held
             room = min(MAX_POLL_RECORDS, self.wiring.pressure.room(self))
-            if not room:
-                wanted = {tp for tp in wanted if tp.topic != self.bulk_topic}
+            wanted = self.wiring.pressure.wanted(self, room)
             self.polls += 1
             if not wanted:
                 await asyncio.sleep(_IDLE_S)

@@ -41,8 +41,6 @@ class BackPressure:
         self._active = active
         self._is_open = is_open
         self._waits_for_slot = waits_for_slot
-        #: Whether messages are held for partitions that are not open.
-        self.awaits_opening = False
         self._is_flooded = False
         self._was_reached = False
         self.limit = ConcurrencyLimit(env.limits.max_turns)
@@ -51,14 +49,12 @@ class BackPressure:
         """Recompute what is held; a few microseconds a partition."""
         limits, names = self._env.limits, self._env.names
         messages = {tp for tp in consumer.cursors if tp.topic == names.messages and tp not in stopped}
-        unopened = {tp for tp in messages if not self._is_open(tp.partition)}  # its messages would only pile up
-        self.awaits_opening = bool(unopened)
-        begun = {tp: consumer.cursors[tp].acks.pending for tp in messages - unopened}
+        begun = {tp: consumer.cursors[tp].acks.pending for tp in messages if self._is_open(tp.partition)}
         if sum(begun.values()) >= limits.high_water:
             self._is_flooded = True
         elif sum(begun.values()) <= limits.low_water:
             self._is_flooded = False
-        held = set(messages) if draining else unopened | {tp for tp in begun if self._is_overdue(tp, consumer)}
+        held = messages if draining else {tp for tp in begun if self._is_overdue(tp, consumer)}
         if self._is_flooded:
             held |= self._floods(begun)
         if self._env.write_path.unconfirmed > limits.max_unconfirmed:
@@ -80,6 +76,18 @@ class BackPressure:
         if since is None or time.monotonic() - since <= self._env.limits.turn_timeout_s:
             return False
         return self._waits_for_slot(tp.partition, acks.watermark)
+
+    def wanted(self, consumer: SessionConsumer, room: int) -> set[TP]:
+        """Return what to fetch from: all that is not held, but messages only where ``room`` is and lanes run.
+
+        Asked at every poll: what comes before its partition opens is in no lane, and would be counted nowhere.
+        """
+        messages = self._env.names.messages
+        return {
+            tp
+            for tp in consumer.cursors.keys() - consumer.held
+            if tp.topic != messages or (room and self._is_open(tp.partition))
+        }
 
     def room(self, consumer: SessionConsumer) -> int:
         """Return how many messages may be taken now: what is on its way to a lane counts as in one."""

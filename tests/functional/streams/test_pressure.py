@@ -38,26 +38,27 @@ def consumer(partitions: int = 2) -> Any:
     return SimpleNamespace(cursors=cursors, held=set())
 
 
-def test_partition_not_open_its_messages_are_held_nothing_else_is() -> None:
-    """Its control and its events, which open it, still come; so do all other partitions' messages."""
-    pressure, taken = back_pressure(environment(), lambda number: number == 1), consumer()
+def test_partition_not_open_its_messages_are_not_taken_everything_else_is() -> None:
+    """Its control and its events, which open it, still come; so do all other partitions' messages.
+
+    From the first poll on, whenever what is held was last computed. Line: ``wanted`` without ``_is_open``.
+    """
+    opened = {1}
+    pressure, taken = back_pressure(environment(), opened.__contains__), consumer()
+    assert pressure.wanted(taken, 20) == taken.cursors.keys() - {TP(NAMES.messages, 0)}
     for offset in range(5000):  # delivered before its epoch ended
         taken.cursors[TP(NAMES.messages, 0)].acks.deliver(offset)
     pressure.update(taken, draining=False, stopped=set())
-    assert taken.held == {TP(NAMES.messages, 0)}
-    assert pressure.awaits_opening
-
-
-def test_partition_opens_its_messages_are_taken() -> None:
-    """The hold ends with its cause."""
-    is_open: set[int] = set()
-    pressure, taken = back_pressure(environment(), is_open.__contains__), consumer()
-    pressure.update(taken, draining=False, stopped=set())
-    assert taken.held == {TP(NAMES.messages, 0), TP(NAMES.messages, 1)}
-    is_open |= {0, 1}
-    pressure.update(taken, draining=False, stopped=set())
     assert taken.held == set()
-    assert not pressure.awaits_opening
+    assert pressure.wanted(taken, 20) == taken.cursors.keys() - {TP(NAMES.messages, 0)}
+    opened.add(0)
+    assert pressure.wanted(taken, 20) == {*taken.cursors}
+
+
+def test_no_room_messages_are_not_taken_everything_else_is() -> None:
+    """``control`` never waits (P2), and ``events`` make room."""
+    pressure, taken = back_pressure(environment()), consumer()
+    assert {tp.topic for tp in pressure.wanted(taken, 0)} == {NAMES.control, NAMES.events}
 
 
 def begin(taken: Any, number: int, messages: int) -> None:
