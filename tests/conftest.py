@@ -16,8 +16,8 @@ from infra.broker import Broker
 from infra.ports import free_port
 from topics.names import TopicNames
 
-# How long an example takes is the machine's affair.
-hypothesis.settings.register_profile("barnabas", deadline=None)
+# How long an example takes, and how long it takes to draw one, is the machine's affair.
+hypothesis.settings.register_profile("barnabas", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("barnabas")
 
 _DOCKER_IMAGE = "apache/kafka:4.1.2"

@@ -51,7 +51,7 @@ def cut(path: Path) -> None:
 async def filled(folder: Path, *, flushed: bool) -> SessionStore:
     """A store that holds the changelog; in table files, or in its write-ahead log only."""
     store = make_store(folder)
-    await Recovery(store, CHANGELOG, deadline_s=20).run({0}, {0})  # type: ignore[arg-type]
+    await Recovery(store, CHANGELOG, deadline_s=60).run({0}, {0})  # type: ignore[arg-type]
     if flushed:
         store._dbs[0].flush(wait=True)
     return store
@@ -60,7 +60,7 @@ async def filled(folder: Path, *, flushed: bool) -> SessionStore:
 async def recovered(folder: Path) -> dict[bytes, bytes]:
     """What another start finds."""
     store = make_store(folder)
-    await Recovery(store, CHANGELOG, deadline_s=20).run({0}, {0})  # type: ignore[arg-type]
+    await Recovery(store, CHANGELOG, deadline_s=60).run({0}, {0})  # type: ignore[arg-type]
     found = dict(store.items(0))
     assert (store.position(0), store.is_marked_corrupt(0)) == (len(TABLE) - 1, False)
     await store.stop()

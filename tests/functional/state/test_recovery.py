@@ -47,7 +47,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SessionStore]:
 
 async def recover(store: SessionStore, changelog: Any, owned: set[int], fresh: set[int] | None = None) -> Recovered:
     """Recover partitions."""
-    return await Recovery(store, changelog, deadline_s=5).run(owned, owned if fresh is None else fresh)
+    return await Recovery(store, changelog, deadline_s=60).run(owned, owned if fresh is None else fresh)
 
 
 def folded_of(store: SessionStore, partition: int = 0, key: bytes = b"s1") -> int | None:
@@ -244,8 +244,8 @@ async def test_recovery_beyond_its_deadline_wipes_and_raises(store: SessionStore
 async def test_recovery_interrupted_by_a_newer_generation_ends_and_claims_nothing(store: SessionStore) -> None:
     """The position is not moved to an end that was not read. Mutant: ``stop.is_set()`` not asked."""
     changelog = SilentChangelog()
-    running = asyncio.create_task(Recovery(store, changelog, deadline_s=30).run({0}, {0}))
-    await asyncio.to_thread(changelog.began.wait, 5)
+    running = asyncio.create_task(Recovery(store, changelog, deadline_s=60).run({0}, {0}))
+    await asyncio.to_thread(changelog.began.wait, 60)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -261,7 +261,7 @@ async def test_recovery_does_not_wait_for_the_loops_own_threads(store: SessionSt
         asyncio.get_running_loop().set_default_executor(threads)
         taken = asyncio.get_running_loop().run_in_executor(None, free.wait)
         running = asyncio.create_task(recover(store, ChangelogInMemory({0: [OPENED, *sessions(1, 2)]}), {0}))
-        await asyncio.wait({running}, timeout=10)
+        await asyncio.wait({running}, timeout=60)
         is_recovered = running.done()
         free.set()
         await asyncio.gather(taken, running)
@@ -275,7 +275,7 @@ async def test_recovery_tells_its_progress(
     """For metrics, and in the log every few seconds: how much of how much. Mutant: ``advance`` logs nothing."""
     monkeypatch.setattr(state.recovery, "LOG_EVERY_S", 0.0)
     changelog = ChangelogInMemory({0: [OPENED, *sessions(1, 2)]})
-    recovery = Recovery(store, changelog, deadline_s=5)
+    recovery = Recovery(store, changelog, deadline_s=60)
     with caplog.at_level(logging.INFO, logger="state.recovery"):
         await recovery.run({0}, {0})
 

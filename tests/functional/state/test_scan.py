@@ -35,7 +35,7 @@ def path_over(folder: Path, stored: dict[str, int], newer: dict[str, int]) -> Wr
     return path
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     stored=st.dictionaries(IDS, st.integers(1, 3), max_size=12),
     newer=st.dictionaries(IDS, st.integers(4, 6), max_size=6),

@@ -77,7 +77,7 @@ async def standbys(store: SessionStore, changelog: GrowingChangelog) -> AsyncIte
 async def promote(store: SessionStore, changelog: Any, standbys: Standbys) -> Recovered:
     """Let partition 0 become owned, as a rebalance does."""
     await standbys.release()
-    return await Recovery(store, changelog, deadline_s=5).run({0}, {0})
+    return await Recovery(store, changelog, deadline_s=60).run({0}, {0})
 
 
 def folded_of(store: SessionStore, key: bytes = b"s1") -> int | None:
@@ -139,7 +139,7 @@ async def test_partition_owned_in_mid_batch_has_one_writer(
         writers.append(threading.get_ident())
         if len(writers) == 1:
             in_batch.set()
-            assert go_on.wait(5)
+            assert go_on.wait(60)
         return apply(partition, records, position)
 
     store.apply = slow  # type: ignore[method-assign, assignment]
@@ -235,12 +235,12 @@ async def test_owned_and_followed_partitions_open_beside_each_other(store: Sessi
     """
     changelog = GrowingChangelog(0, 1, 2)
     standbys = Standbys(store, changelog)  # type: ignore[arg-type]
-    await Recovery(store, changelog, deadline_s=5).run({0}, {0})  # type: ignore[arg-type]
+    await Recovery(store, changelog, deadline_s=60).run({0}, {0})  # type: ignore[arg-type]
     standbys.follow({1, 2})
     await eventually(lambda: standbys.records == 2)
     handle = store._dbs[1]
     await standbys.release()
-    recovered = await Recovery(store, changelog, deadline_s=5).run({0, 1}, {1})  # type: ignore[arg-type]
+    recovered = await Recovery(store, changelog, deadline_s=60).run({0, 1}, {1})  # type: ignore[arg-type]
 
     assert store._dbs[1] is handle
     assert (store.opened(), store.on_disk(), recovered.records) == ({0, 1}, {0, 1, 2}, 0)
@@ -258,7 +258,7 @@ async def test_release_that_is_cancelled_leaves_no_second_writer(
 
     def slow(*args: Any) -> Any:
         inside.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return apply(*args)
 
     monkeypatch.setattr(store, "apply", slow)
@@ -274,7 +274,7 @@ async def test_release_that_is_cancelled_leaves_no_second_writer(
     await asyncio.sleep(0.05)
     assert not again.done()
     go_on.set()
-    await asyncio.wait_for(again, 10)
+    await asyncio.wait_for(again, 60)
 
 
 async def test_closed_standbys_follow_nothing_more(store: SessionStore, standbys: Standbys) -> None:

@@ -94,8 +94,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, at most five seconds."""
-    async with asyncio.timeout(5):
+    """Wait for a condition, at most a minute."""
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 -- what is awaited has no event
             await asyncio.sleep(0.001)
 

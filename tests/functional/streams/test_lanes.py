@@ -52,7 +52,7 @@ async def test_lane_messages_are_decided_one_at_a_time_in_order() -> None:
     lane = Lane(decide, empty.set)
     for number in range(5):
         lane.offer(incoming(number))
-    await asyncio.wait_for(empty.wait(), 5)
+    await asyncio.wait_for(empty.wait(), 60)
     assert done == [0, 1, 2, 3, 4]
     assert most == 1
 
@@ -73,7 +73,7 @@ async def test_lane_withdrawn_message_is_not_decided() -> None:
     assert lane.head is messages[0]
     lane.withdraw(messages[1])
     gate.set()
-    await asyncio.wait_for(empty.wait(), 5)
+    await asyncio.wait_for(empty.wait(), 60)
     assert done == [0, 2]
 
 
@@ -101,7 +101,7 @@ async def test_pool_agent_full_waits_another_agent_does_not() -> None:
         async with pool.slot(two):
             assert not pool.slot(two).is_free
         assert not waiter.done()
-    await asyncio.wait_for(waiter, 1)
+    await asyncio.wait_for(waiter, 60)
     assert pool.waiting_for_agent == 0
     assert pool.slot(one).is_free
 
@@ -130,7 +130,7 @@ async def test_pool_progress_moves_while_others_are_let_in() -> None:
         await ended
         await asyncio.sleep(0)
         seen.append(slot.progress)
-    await asyncio.wait_for(waits, 1)
+    await asyncio.wait_for(waits, 60)
     assert len(set(seen)) == 3
     await slot.__aexit__()
     assert pool.slot(one).is_free
@@ -152,7 +152,7 @@ async def test_pool_waiter_cancelled_leaks_no_slot() -> None:
             waiter.cancel()
         await asyncio.gather(*waiters, return_exceptions=True)
     for who in (one, two):
-        await asyncio.wait_for(take(who), 1)
+        await asyncio.wait_for(take(who), 60)
         assert pool.slot(who).is_free
 
 
@@ -278,7 +278,7 @@ async def test_stream_confirmed_waits_for_every_record() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     publisher.confirm()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 60)
     stream.flush()
     stream.delta("b")
     publisher.sent[-1][1](DeliveryUnknownError("timed out"), -1)

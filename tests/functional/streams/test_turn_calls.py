@@ -1,6 +1,7 @@
 """Foreign code around a turn that does not heed its end: context providers and evaluators."""
 
 import asyncio
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,11 +70,20 @@ def agent_of(**fields: Any) -> Agent:
     return Agent(name="a", model="echo", provider=EchoProvider(), **fields)
 
 
-async def test_context_provider_deaf_is_left_behind_the_others_count(caplog: pytest.LogCaptureFixture) -> None:
+def first_in_a_hurry(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    """Give an agent's first call next to no time, and the ones behind it all they need, however busy the machine."""
+    times_s = itertools.chain((0.01,), itertools.repeat(60.0))
+    monkeypatch.setattr(Agent, field, property(lambda _agent: next(times_s)))
+
+
+async def test_context_provider_deaf_is_left_behind_the_others_count(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It holds its turn for its time-out and the grace time, no longer."""
     deaf = _Deaf()
-    turn, calls = turn_of(agent_of(context_providers=(deaf, _Sound()), context_timeout_s=0.01))
-    async with asyncio.timeout(5):
+    turn, calls = turn_of(agent_of(context_providers=(deaf, _Sound())))
+    first_in_a_hurry(monkeypatch, "context_timeout_s")
+    async with asyncio.timeout(60):
         provided = await turn._provided(Session(session_id="s"))
     assert [message.content for message in provided] == ["a fact"]
     assert calls.left == 1
@@ -82,12 +92,13 @@ async def test_context_provider_deaf_is_left_behind_the_others_count(caplog: pyt
     await _all_ended(calls)
 
 
-async def test_evaluator_deaf_or_hung_is_left_behind_the_next_one_is_told() -> None:
+async def test_evaluator_deaf_or_hung_is_left_behind_the_next_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task, a turn and its stream are not kept for ever, one for each answer."""
     deaf, sound = _Deaf(), _Sound()
-    turn, calls = turn_of(agent_of(evaluators=(deaf, sound), evaluator_timeout_s=0.01))
+    turn, calls = turn_of(agent_of(evaluators=(deaf, sound)))
+    first_in_a_hurry(monkeypatch, "evaluator_timeout_s")
     outcome = TurnCompleted(**turn.envelope("outcome"), decided_upto=0, text="hello", deltas=1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await turn._evaluate(Session(session_id="s"), outcome)
     assert sound.saw == ["hello"]
     assert calls.left == 1
@@ -96,6 +107,6 @@ async def test_evaluator_deaf_or_hung_is_left_behind_the_next_one_is_told() -> N
 
 
 async def _all_ended(calls: Calls) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while calls.left:  # noqa: ASYNC110 -- what is awaited has no event
             await asyncio.sleep(0.001)

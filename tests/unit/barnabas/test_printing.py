@@ -1,13 +1,15 @@
 """What is written of an answer, of its record, and of nobody answering; and of any record's time."""
 
 import json
+import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from barnabas.client import Part
-from barnabas.commands import printing
-from barnabas.commands.printing import print_token, silence_hint
+from barnabas.commands.printing import HINT_S, print_token, silence_hint
 from barnabas.commands.reading import print_line
 from barnabas.cursor import Cursor
 from barnabas.reader import ReadRecord
@@ -59,21 +61,52 @@ def test_print_token_of_an_attempt_whose_beginning_was_missed(capsys: pytest.Cap
     assert printed(tokens, capsys) == ["delta", "delta"]
 
 
+class HandTimer:
+    """A ``threading.Timer`` whose time passes when the test says so."""
+
+    daemon = False
+
+    def __init__(self, interval: float, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.interval, self._call = interval, lambda: function(*args)
+        self._is_running = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._is_running = True
+
+    def cancel(self) -> None:
+        """End, without a call."""
+        self._is_running = False
+
+    def elapse(self) -> None:
+        """Let its time be over."""
+        if self._is_running:
+            self._is_running = False
+            self._call()
+
+
 def test_silence_hint_comes_once_and_only_where_nothing_is_heard(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On stderr: the answer alone goes to stdout."""
-    monkeypatch.setattr(printing, "HINT_S", 0.05)
+    """On stderr: the answer alone goes to stdout. Mutants: either ``cancel`` taken out; the hint on stdout."""
+    timers: list[HandTimer] = []
+
+    def timer(*arguments: Any) -> HandTimer:
+        timers.append(HandTimer(*arguments))
+        return timers[-1]
+
+    monkeypatch.setattr(threading, "Timer", timer)
     with silence_hint() as heard:
         heard()
-        time.sleep(0.2)
+        timers[0].elapse()
     with silence_hint():
         pass
-    time.sleep(0.2)
+    timers[1].elapse()
     assert capsys.readouterr() == ("", "")
     with silence_hint():
-        time.sleep(0.3)
+        timers[2].elapse()
     assert capsys.readouterr() == ("", "nobody answers yet; is a worker running?\n")
+    assert [(timer.interval, timer.daemon) for timer in timers] == [(HINT_S, True)] * 3
 
 
 def test_print_line_tells_the_time_in_utc(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

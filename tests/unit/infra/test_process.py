@@ -36,7 +36,7 @@ def test_process_id_ended_but_not_reaped_is_not_running(sleeper: subprocess.Pope
     process = ProcessId.of(sleeper.pid)
     assert process is not None
     sleeper.kill()
-    assert process.wait(10)
+    assert process.wait(60)
     assert not process.is_running()
 
 

@@ -81,16 +81,27 @@ async def test_bounded_silent_stream_times_out_by_name(texts: tuple[str, ...], t
     assert task.cancelling() == 0
 
 
-async def test_bounded_steady_stream_outlives_the_between_limit() -> None:
-    """Each delta starts the between-token limit anew."""
+async def test_bounded_steady_stream_outlives_the_between_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each delta starts the between-token limit anew: on a clock that only the stream moves.
+
+    Mutant: ``enter`` sets ``_waits_since`` the first time alone.
+    """
+    loop = asyncio.get_running_loop()
+    now = loop.time()
 
     async def steady() -> AsyncGenerator[ModelDelta, None]:
+        nonlocal now
         for _ in range(6):
-            await _wait_s(0.05)
+            now += 0.05
+            for _ in range(3):  # turns of the loop, in which a timer that is due comes
+                await asyncio.sleep(0)
             yield ModelDelta("x")
         yield ModelDelta("", "stop")
 
-    assert len([delta async for delta in bounded(steady(), Timeouts(between_tokens_s=0.2, first_token_s=0.2))]) == 7
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "time", lambda: now)
+        deltas = [delta async for delta in bounded(steady(), Timeouts(between_tokens_s=0.2, first_token_s=0.2))]
+    assert len(deltas) == 7
 
 
 async def test_bounded_slow_reader_is_not_the_models_fault() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import get_type_hints
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -23,7 +23,7 @@ from tests.unit.state.session_logs import Folded, Logged, PartitionLog, fold_all
 CODEC = ValueCodec(Codec())
 STEPS = (StepCompleted, ToolCalled, ToolReturned)
 
-thorough = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=150)
 
 
 @thorough
