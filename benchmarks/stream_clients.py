@@ -15,7 +15,7 @@ import re
 import resource
 import sys
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvloop
 
@@ -37,21 +37,29 @@ _BROWSER: Final = (
 
 _MARK: Final = re.compile(rb'"text":"(\d+)"')
 
+#: A WebSocket's ping with the library's four bytes. No event has its first byte: they are ASCII.
+_PING: Final = re.compile(rb"\x89\x04(.{4})", re.DOTALL)
+
+#: The answer's frame up to those bytes; masked, as a client's has to be, with zeros.
+_PONG: Final = b"\x8a\x84\0\0\0\0"
+
 
 class Subscriber(asyncio.Protocol):
     """One stream."""
 
-    __slots__ = ("_arrivals", "_is_open", "opened", "transport")
+    __slots__ = ("_arrivals", "_is_open", "is_ending", "opened", "transport")
 
     def __init__(self, arrivals: dict[int, int]) -> None:
         self._arrivals = arrivals
         self._is_open = False
+        #: Whether the driver ends it; nobody else may.
+        self.is_ending = False
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.transport: asyncio.BaseTransport | None = None
+        self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep it."""
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Note when each number came."""
@@ -62,14 +70,16 @@ class Subscriber(asyncio.Protocol):
                 return
             self._is_open = True
             self.opened.set_result(None)
+        elif self.transport is not None and (ping := _PING.search(data)) is not None:
+            self.transport.write(_PONG + ping[1])  # or the gateway takes it for gone
         for number in _MARK.findall(data):
             self._arrivals[int(number)] = now
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody but the driver may end it."""
+        """Say so where the gateway ended it."""
         if not self.opened.done():
             self.opened.set_exception(SystemExit(f"lost before it was open: {exc}"))
-        elif self.transport is not None and not self.transport.is_closing():
+        elif not self.is_ending:
             print(f"a subscriber was lost: {exc}", file=sys.stderr, flush=True)
 
 
@@ -107,6 +117,7 @@ class Clients:
     async def close(self) -> None:
         """End all."""
         for one in self._open:
+            one.is_ending = True
             if one.transport is not None:
                 one.transport.close()
         self._open.clear()
