@@ -73,11 +73,12 @@ class MessagePublisher:
             def report(error: KafkaError | None, message: Message) -> None:
                 nonlocal done
                 done += 1
-                if error is None:
+                offset = message.offset()
+                if error is None and offset is not None:
                     record = records[number]
-                    written[number] = Published(record.topic, record.partition, message.offset() or 0)
-                else:
-                    failures.append(error)
+                    written[number] = Published(record.topic, record.partition, offset)
+                else:  # without an offset it may be in no log (docs/chaos.md)
+                    failures.append(error or KafkaError(KafkaError._FAIL, "no offset"))  # noqa: SLF001 -- so named
 
             return report
 
