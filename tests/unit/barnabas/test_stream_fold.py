@@ -1,4 +1,20 @@
-"""The reader's fold: one attempt's text, whatever was repeated, cut off or lost."""
+"""The reader's fold: one attempt's text, whatever was repeated, cut off or lost.
+
+Seen to fail, by the line of ``barnabas/stream_fold.py`` that was taken out or changed:
+
+- ``apply``, lower attempts dropped: stale attempt, any interleaving. What follows an outcome dropped: terminal sent
+  again, failed turn, any interleaving; unless superseded: retried dead letter.
+- ``apply``, higher attempts: without ``RESET`` later attempt (both), same epoch, any interleaving, any losses; without
+  ``_begin`` later attempt, any interleaving; without ``_is_whole`` judged by itself.
+- ``apply``, ``index >= _expected``: any interleaving. ``_first``: without ``_expected`` resumed in the middle, without
+  ``RESET`` resumed and superseded, without ``_is_whole`` seen from its first record.
+- ``_step``: without ``TEXT`` one attempt and twelve more; without ``_seen`` terminal without text.
+- ``_end``: nothing missed where whole: missed delta, missed tail, any losses; where not: resumed with a gap, partly
+  read; shown anew where the rest would do: missed tail; the rest where all has to be shown anew: partly read; a
+  failure's missing text taken for an empty one: failure keeps; ``is_complete`` always: terminal without text.
+- ``StreamFold``: the epoch: resumed drops; what has ended, the session in the key: turns and sessions; ``popitem``:
+  bounded; partial where not the first: later turn without its first records.
+"""
 
 from collections.abc import Sequence
 
@@ -90,8 +106,8 @@ def test_apply_later_attempt_without_its_first_record_resets_too() -> None:
 
 
 def test_apply_stale_attempt_behind_a_later_one_changes_nothing() -> None:
-    """A zombie's late tokens."""
-    late = attempt_of(["zombie"], (5, 0), first=True, ends=False)
+    """A zombie's late tokens, more of them than the later attempt has written."""
+    late = attempt_of(["zom", "b", "ie"], (5, 0), first=True, ends=False)
     turn, changes = fold([*attempt_of(["new"], (9, 0), first=False, ends=False), *late])
     assert turn.text == shown(changes) == "new"
 
@@ -158,6 +174,16 @@ def test_apply_resumed_with_a_gap_behind_it_begins_again() -> None:
     assert shown(changes) == "abcd"
 
 
+def test_apply_resumed_and_superseded_later_attempt_is_judged_by_itself() -> None:
+    """Nothing of it was read before: its pieces' number tells that it is whole."""
+    turn = TurnFold(is_resumed=True)
+    records = attempt_of(["a", "b"], (5, 0), first=True, ends=False)[2:]
+    records += attempt_of(["c"], (9, 0), first=False, ends=False)
+    for record in [*records, token(TokenKind.COMPLETED, 2, attempt=(9, 0), deltas=1)]:
+        turn.apply(record)
+    assert (turn.text, turn.is_complete) == ("c", True)
+
+
 def test_stream_fold_resumed_drops_records_of_an_epoch_below_its_cursor() -> None:
     """A zombie wrote behind the place where the reader had left."""
     stream = StreamFold(epoch=9, is_resumed=True)
@@ -184,6 +210,15 @@ def test_apply_partly_read_turn_is_shown_anew_at_its_end() -> None:
         changes = [change for record in records[read:] for change in turn.apply(record)]
         assert [change.kind.name for change in changes[-3:]] == ["RESET", "TEXT", "ENDED"]
         assert shown(changes) == "aaa"
+
+
+def test_apply_partly_read_turn_seen_from_its_first_record_is_shown_once() -> None:
+    """What was read before was of another turn, after all."""
+    turn = TurnFold(is_resumed=True, is_partial=True)
+    changes = [
+        change for record in attempt_of(["a", "b"], (5, 0), first=True, ends=True) for change in turn.apply(record)
+    ]
+    assert [change.kind.name for change in changes] == ["STARTED", "TEXT", "TEXT", "ENDED"]
 
 
 def test_apply_terminal_without_text_tells_whether_all_was_seen() -> None:
@@ -251,10 +286,20 @@ def interleavings(draw: st.DrawFn) -> tuple[list[Token], str]:
 
 @given(interleavings())
 def test_apply_any_interleaving_gives_the_last_attempts_text_alone(case: tuple[list[Token], str]) -> None:
-    """No mixed attempts, whatever zombies wrote and however often the reader resumed."""
+    """No mixed attempts, at no moment, whatever zombies wrote and however often the reader resumed."""
     log, expected = case
-    turn, changes = fold(log)
-    assert turn.text == shown(changes) == expected
+    pieces: dict[Attempt, dict[int, str]] = {}
+    for record in log:
+        pieces.setdefault(record.attempt, {})[record.index] = (record.text or "") * (record.kind is TokenKind.DELTA)
+    whole = {attempt: "".join(texts[index] for index in sorted(texts)) for attempt, texts in pieces.items()}
+    turn, changes, screen = TurnFold(), list[Change](), ""
+    for record in log:
+        for change in turn.apply(record):
+            changes.append(change)
+            screen = "" if change.kind is ChangeKind.RESET else screen + change.text
+        assert turn.attempt is not None
+        assert whole[turn.attempt].startswith(screen)
+    assert turn.text == shown(changes) == screen == expected
     assert turn.is_complete
     assert [change.kind for change in changes].count(ChangeKind.ENDED) == 1
 
@@ -279,6 +324,9 @@ def test_apply_answer_of_a_retried_dead_letter_supersedes_its_failed_token() -> 
     kinds = [change.kind.name for change in changes]
     assert kinds == ["ENDED", "RESET", "STARTED", "TEXT", "TEXT", "ENDED"]
     assert turn.text == shown(changes) == "Hello"
+
+    begun_again, _ = fold([put_aside, answer[0]])
+    assert begun_again.outcome is None
 
     many = StreamFold()
     assert [change for record in [put_aside, put_aside, *answer, put_aside] for change in many.apply(record)] == changes
