@@ -15,6 +15,11 @@ from tests.chaos.plan import EVERY_S, Kind, make_plan
 from tests.chaos.report import write_reports
 from tests.chaos.run import Options, run_many
 
+_OUTAGE = (
+    "longest without a broker, s (default: a sixth of the run, 30 at most; and one of just 30 in a run of two minutes "
+    "or more, and in that of every fifth seed)"
+)
+
 
 def main() -> int:
     """Run chaos; the exit code is 1 where a promise was broken."""
@@ -61,10 +66,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, default=usual.sessions)
     parser.add_argument("--partitions", type=int, default=usual.partitions)
     parser.add_argument("--every", type=float, default=EVERY_S, help=f"mean s between faults (default: {EVERY_S:g})")
-    parser.add_argument("--max-outage", type=float, default=0.0, help="longest without a broker, s (default: 30)")
+    parser.add_argument("--max-outage", type=float, default=0.0, help=_OUTAGE)
     parser.add_argument("--kinds", type=Kind, nargs="+", metavar="KIND", help=f"of {', '.join(Kind)}; all unless given")
     parser.add_argument("--off", default="", help="mechanisms to take away (BARNABAS_TEST_OFF), comma separated")
-    parser.add_argument("--patience", type=float, default=usual.patience_s, help="for the last outcome, s")
+    parser.add_argument("--patience", type=float, default=usual.patience_s, help="for the next outcome, s")
     parser.add_argument("--report", type=Path, help="folder of chaos.md and chaos.json; the logs' unless given")
     parser.add_argument("--keep", action="store_true", help="keep the folders of clean runs, too")
     return parser.parse_args()

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from schemas.events import PartitionOpened, SessionEvent, ToolCalled
 from schemas.headers import FIRST_SEEN
 from schemas.ids import message_id_at, turn_id_for
-from schemas.serdes import Codec
 from tests.chaos.evidence import Effect, Evidence
 from tests.chaos.load import MARK, POISONS, Action
 from tests.chaos.memory_fold import TableFold
 from tests.chaos.verdict import Verdict
-from tests.support.checker import LogFold, fold_log
+from tests.support.checker import LogFold, fold_log, wire_codec
 from tests.support.topic_reader import Read
 from topics.partitioner import partition_for
+
+#: Longest key that can be a session's.
+_MAX_KEY_BYTES: Final = 512
 
 
 class Proof(NamedTuple):
@@ -26,6 +28,14 @@ class Proof(NamedTuple):
     topic: str
     partition: int
     offset: int
+
+
+class Letter(NamedTuple):
+    """Where a dead letter lies, and why it was written."""
+
+    partition: int
+    offset: int
+    cause: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class Message:
     pinned: str | None
     origin: str
     named: str | None
+    text: str
     is_misplaced: bool
 
     @property
@@ -63,6 +74,11 @@ class Message:
     def is_poison(self) -> bool:
         """Whether it is no message at all."""
         return self.mark in POISONS
+
+    @property
+    def has_readers(self) -> bool:
+        """Whether its key can be a session's, so that somebody may wait for its end."""
+        return 0 < len(self.key) <= _MAX_KEY_BYTES and not self.key.startswith(b"\x00")
 
     @property
     def place(self) -> tuple[int, int]:
@@ -108,9 +124,13 @@ class Case:
             return Proof(names.messages, *copy.place) if copy is not None else None
         if message.is_poison:
             letter = self.letters.get(message.place)
-            return Proof(names.dead_letters, *letter) if letter is not None else None
-        accepted = self.log.outcomes.get(message.turn_id)
-        return Proof(names.events, accepted.partition, accepted.offset) if accepted is not None else None
+            return Proof(names.dead_letters, letter.partition, letter.offset) if letter is not None else None
+        return self.proof_of_outcome(message.turn_id)
+
+    def proof_of_outcome(self, turn_id: str) -> Proof | None:
+        """Return the accepted outcome of a turn, if there is one."""
+        accepted = self.log.outcomes.get(turn_id)
+        return Proof(self.evidence.names.events, accepted.partition, accepted.offset) if accepted is not None else None
 
     def _accepted(self, offset: int, event: SessionEvent) -> None:
         self.table.apply(offset, event)
@@ -122,12 +142,12 @@ class Case:
         mark = headers.get(MARK, Action.UNREADABLE.encode()).decode()
         pinned = headers[FIRST_SEEN].decode() if FIRST_SEEN in headers else None
         origin = pinned or message_id_at(self.evidence.names.messages, read.partition, read.offset)
-        named = None if mark in POISONS else json.loads(read.value or b"{}").get("message_id")
+        body = {} if mark in POISONS else json.loads(read.value or b"{}")
         is_misplaced = bool(read.key) and partition_for(read.key or b"", self.evidence.partitions) != read.partition
-        return Message(read, mark, pinned, origin, named, is_misplaced)
+        return Message(read, mark, pinned, origin, body.get("message_id"), body.get("text", ""), is_misplaced)
 
     def _openings(self) -> dict[tuple[str, int], float]:
-        codec, topic = Codec(), self.evidence.names.events
+        codec, topic = wire_codec(), self.evidence.names.events
         found: dict[tuple[str, int], float] = {}
         for read in self.evidence.of(topic):
             event = codec.decode_event(read.value, topic=topic, partition=read.partition, offset=read.offset)
@@ -135,17 +155,18 @@ class Case:
                 found[event.owner, read.partition] = read.timestamp_ms / 1000
         return found
 
-    def _dead_letters(self) -> dict[tuple[int, int], tuple[int, int]]:
-        """Where the first letter of each record of ``messages`` lies: ``{place: (partition, offset)}``."""
-        names, codec = self.evidence.names, Codec()
-        found: dict[tuple[int, int], tuple[int, int]] = {}
+    def _dead_letters(self) -> dict[tuple[int, int], Letter]:
+        """Return the first letter of each record of ``messages``, by the record's place."""
+        names, codec = self.evidence.names, wire_codec()
+        found: dict[tuple[int, int], Letter] = {}
         for read in self.evidence.of(names.dead_letters):
             letter = codec.decode_dead_letter(
                 read.value, topic=names.dead_letters, partition=read.partition, offset=read.offset
             )
             self.verdict.dead_letters[letter.cause] += 1
             if letter.topic == names.messages:
-                found.setdefault((letter.partition, letter.offset), (read.partition, read.offset))
+                here = Letter(read.partition, read.offset, letter.cause)
+                found.setdefault((letter.partition, letter.offset), here)
             else:
                 text = f"of {letter.topic}-{letter.partition}@{letter.offset}: {letter.cause}: {letter.detail}"
                 self.verdict.fault("dead letter", text)

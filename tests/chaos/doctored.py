@@ -7,18 +7,21 @@ from typing import Any
 
 from msgspec import structs
 
-from schemas.attempt import Attempt
+from schemas.attempt import PUT_ASIDE, Attempt
 from schemas.dead_letters import DeadLetter
 from schemas.events import (
     MessageRejected,
     PartitionOpened,
+    SessionErased,
     StepCompleted,
     ToolCall,
     ToolCalled,
+    TurnCancelled,
     TurnCompleted,
+    TurnFailed,
     TurnStarted,
 )
-from schemas.ids import event_id_for, turn_id_for
+from schemas.ids import event_id_for, message_id_at, turn_id_for
 from schemas.serdes import Codec
 from schemas.session import Decision, MemoryEntry, Session
 from schemas.tokens import Token, TokenKind
@@ -64,6 +67,11 @@ class Doctored:
         self.confirmed.append(Confirmed(mark, "first", len(self.confirmed), SESSION, message_id, 0, offset))
         return offset
 
+    def cancel(self, message_id: str) -> int:
+        """Order a cancel; returns its offset."""
+        order = json.dumps({"type": "cancel", "message_id": message_id}).encode()
+        return self._append(NAMES.control, order, headers=[(MARK, b"control")])
+
     # -- What a worker does
 
     def open(self) -> None:
@@ -71,14 +79,14 @@ class Doctored:
         event = PartitionOpened(event_id=f"o{self.epoch}", owner="w1", generation=1, occurred_at=1)
         self.epoch = self._append(NAMES.events, _CODEC.encode(event))
 
-    def start(self, message_id: str, source: int, *, number: int = 0) -> Attempt:
+    def start(self, message_id: str, source: int, *, number: int = 0, text: str | None = None) -> Attempt:
         """Begin a turn, and say the first word of its answer."""
         attempt = Attempt(self.epoch, number)
         event = TurnStarted(**_envelope(message_id, source, attempt, "start"), text=message_id, agent="a", model="m")
         self._append(NAMES.events, _CODEC.encode(event))
         kind = TokenKind.SUPERSEDED if number else TokenKind.STARTED
         self.token(message_id, attempt, 0, kind)
-        self.token(message_id, attempt, 1, TokenKind.DELTA, f"said by {attempt.number}")
+        self.token(message_id, attempt, 1, TokenKind.DELTA, text or f"said by {attempt.number}")
         return attempt
 
     def call_tool(self, message_id: str, source: int, attempt: Attempt, call_id: str) -> None:
@@ -89,21 +97,58 @@ class Doctored:
         envelope = _envelope(message_id, source, attempt, call_id)
         self._append(NAMES.events, _CODEC.encode(ToolCalled(**envelope, step=0, call=call)))
 
-    def complete(self, message_id: str, source: int, attempt: Attempt) -> None:
+    def complete(self, message_id: str, source: int, attempt: Attempt, text: str | None = None) -> None:
         """End it; the table follows."""
-        text = f"said by {attempt.number}"
+        text = text or f"said by {attempt.number}"
         event = TurnCompleted(
             **_envelope(message_id, source, attempt, "outcome"), decided_upto=source, text=text, deltas=1
         )
         offset = self._append(NAMES.events, _CODEC.encode(event))
         self.remember(event, offset)
-        self.token(message_id, attempt, 2, TokenKind.COMPLETED, text)
+        self.token(message_id, attempt, 2, TokenKind.COMPLETED, text, deltas=1)
 
-    def answer(self, message_id: str) -> int:
+    def answer(self, message_id: str, text: str | None = None) -> int:
         """Publish a message and do all that follows; returns its offset."""
         source = self.publish(message_id)
-        self.complete(message_id, source, self.start(message_id, source))
+        self.complete(message_id, source, self.start(message_id, source, text=text), text)
         return source
+
+    def fail(self, message_id: str, source: int, cause: str) -> Attempt:
+        """Begin a turn and end it without an answer; the table follows."""
+        attempt = self.start(message_id, source)
+        envelope = _envelope(message_id, source, attempt, "outcome")
+        self._decide(TurnFailed(**envelope, decided_upto=source, cause=cause, detail="no", deltas=1))
+        self.token(message_id, attempt, 2, TokenKind.FAILED, cause=cause, deltas=1)
+        return attempt
+
+    def stop(self, message_id: str, source: int) -> Attempt:
+        """Begin a turn and end it as cancelled; the table follows."""
+        attempt = self.start(message_id, source)
+        envelope = _envelope(message_id, source, attempt, "outcome")
+        self._decide(TurnCancelled(**envelope, decided_upto=source, text="said by 0", deltas=1))
+        self.token(message_id, attempt, 2, TokenKind.CANCELLED, "said by 0", deltas=1)
+        return attempt
+
+    def erase(self, message_id: str, source: int) -> Attempt:
+        """Empty the session; the table follows."""
+        attempt = Attempt(self.epoch, 0)
+        self.session = structs.replace(self.session, memory=())
+        self._decide(SessionErased(**_envelope(message_id, source, attempt, "outcome"), decided_upto=source))
+        self.token(message_id, attempt, 0, TokenKind.COMPLETED, deltas=0)
+        return attempt
+
+    def _decide(self, event: Any) -> None:
+        """Append an outcome that says nothing to remember, and fold it."""
+        offset, before = self._append(NAMES.events, _CODEC.encode(event)), self.session
+        decision = Decision(
+            message_id=event.message_id, outcome=type(event).__name__, attempt=event.attempt,
+            deltas=getattr(event, "deltas", 0),
+        )  # fmt: skip
+        self.session = structs.replace(
+            before, folded=offset, epoch=event.attempt.epoch, done_upto=event.decided_upto,
+            recent=(*before.recent, decision),
+        )  # fmt: skip
+        self.write(self.session)
 
     def remember(self, event: TurnCompleted, offset: int) -> None:
         """Fold an outcome into the session, and write the changelog."""
@@ -131,8 +176,7 @@ class Doctored:
         """Tell the readers."""
         token = Token(
             session_id=SESSION, turn_id=turn_of(message_id), message_id=message_id, attempt=attempt,
-            epoch=attempt.epoch, index=index, kind=kind, text=text, occurred_at=1,
-            deltas=1 if kind is TokenKind.COMPLETED else None, **fields,
+            epoch=attempt.epoch, index=index, kind=kind, text=text, occurred_at=1, **fields,
         )  # fmt: skip
         self._append(NAMES.tokens, _CODEC.encode(token))
 
@@ -144,26 +188,23 @@ class Doctored:
             **_envelope(message_id, source, attempt, "outcome"),
             "occurred_at": published_ms + int(1000 * age_s),
         }
-        event = MessageRejected(**envelope, decided_upto=source, reason=reason)
-        offset = self._append(NAMES.events, _CODEC.encode(event))
-        decision = Decision(message_id=message_id, outcome="MessageRejected", attempt=attempt, deltas=0)
-        self.session = structs.replace(
-            self.session, folded=offset, done_upto=source, recent=(*self.session.recent, decision)
-        )
-        self.write(self.session)
-        self.token(message_id, attempt, 0, TokenKind.FAILED, cause=reason)
+        self._decide(MessageRejected(**envelope, decided_upto=source, reason=reason))
+        self.token(message_id, attempt, 0, TokenKind.FAILED, cause=reason, deltas=0)
 
-    def dead_letter(self, offset: int) -> None:
-        """Put a message aside."""
+    def dead_letter(self, offset: int, *, is_told: bool = True) -> None:
+        """Put a message aside, and tell its readers."""
         letter = DeadLetter(
             topic=NAMES.messages, partition=0, offset=offset, cause="undecodable", detail="", occurred_at=1
         )
         self._append(NAMES.dead_letters, _CODEC.encode(letter))
+        if is_told:
+            name = message_id_at(NAMES.messages, 0, offset)
+            self.token(name, PUT_ASIDE, 0, TokenKind.FAILED, cause="undecodable", deltas=0)
 
-    def commit(self, topic: str, offset: int) -> None:
+    def commit(self, topic: str, offset: int, *, at: float = 1.0) -> None:
         """Sample a commit, and the topics' ends by now."""
         ends = {(name, 0): len(records) for name, records in self.records.items()}
-        self.samples.append(Sample(1.0, {(topic, 0): offset}, ends))
+        self.samples.append(Sample(at, {(topic, 0): offset}, ends))
 
     def store(self, session: Session | None = None, worker: str = "w1") -> None:
         """Leave a database on disk."""

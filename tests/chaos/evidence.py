@@ -67,6 +67,11 @@ class Wound:
     ended: float
     until: float = math.inf
 
+    @property
+    def lasted(self) -> bool:
+        """Whether it was a time, and not a moment."""
+        return self.ended > self.began
+
 
 @dataclass
 class Evidence:
@@ -83,6 +88,8 @@ class Evidence:
     exits: list[Exit] = field(default_factory=list)
     wounds: list[Wound] = field(default_factory=list)
     shed_lag_s: float | None = None
+    #: How long a cancel is kept for a message that has not come, in seconds: the longest a turn may take.
+    cancel_kept_s: float = 15.0
 
     def of(self, topic: str) -> list[Read]:
         """A topic's records, in offset order within a partition."""

@@ -10,7 +10,8 @@ from tests.chaos.fleet import Exit
 def check_exits(case: Case) -> None:
     """SIGTERM gives 0; each other end that was not asked for has its wound, and each wound explains one.
 
-    While a disk is full no start can succeed, so that all ends of that time are explained by it, and one later.
+    What lasts, as a full disk does, explains the end of each process that lived in it, whenever it comes: it may need
+    a write to notice. It explains one of a later process, which found what was broken before it was ready.
     """
     used: set[tuple[int, str]] = set()
     for exit_ in sorted(case.evidence.exits, key=lambda exit_: exit_.at):
@@ -25,9 +26,11 @@ def _explain(exit_: Exit, wounds: list[Wound], used: set[tuple[int, str]]) -> bo
         for number, wound in enumerate(wounds)
         if wound.worker in {"", exit_.worker} and wound.began <= exit_.at <= wound.until
     ]
-    if any(exit_.at <= wound.ended for _, wound in mine):
+    if any(wound.lasted and exit_.started_at <= wound.ended for _, wound in mine):
         return True
-    for number, _ in mine:
+    for number, wound in mine:
+        if wound.lasted and exit_.was_ready:
+            continue
         if (number, exit_.worker) not in used:
             used.add((number, exit_.worker))
             return True

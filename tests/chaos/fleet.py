@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from tests.chaos.disk import Disk
+from tests.chaos.limits import STOP_S
 from tests.support.processes import BarnabasProcess
 
 _POLL_S: Final = 0.05
@@ -23,9 +24,6 @@ _QUIET_S: Final = 20.0
 #: Where a worker has no disk of its own: as good as a full one, no file of RocksDB can grow beyond a few records.
 _FULL_BYTES: Final = 2048
 
-#: SIGTERM to the end: the drain, the flush and Faust's own stop, each with its deadline.
-STOP_S: Final = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -35,7 +33,8 @@ class Exit:
         worker: Its name.
         pid: Its process id.
         code: Its exit code; negative is a signal.
-        at: Unix time.
+        started_at: Unix time.
+        at: ... when it was seen to have ended.
         sent: The signal by which the suite ended it; 0 where it did not.
         was_ready: Whether it had said that it is.
         said: Its last line on stderr.
@@ -44,6 +43,7 @@ class Exit:
     worker: str
     pid: int
     code: int
+    started_at: float
     at: float
     sent: int
     was_ready: bool
@@ -84,6 +84,7 @@ class Slot:
     _backoff_s: float = _FIRST_BACKOFF_S
     _start_at: float = 0.0
     _started_at: float = 0.0
+    _born_at: float = 0.0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -166,7 +167,7 @@ class Slot:
             self.disk.close()
 
     def _start(self) -> BarnabasProcess:
-        self._started_at, self._sent = time.monotonic(), 0
+        self._started_at, self._born_at, self._sent = time.monotonic(), time.time(), 0
         self.process = BarnabasProcess(
             ("worker", "--json", "--name", self.name), env=self.env, log=self.log, module=self.module
         )
@@ -197,7 +198,9 @@ class Slot:
                 code = process.wait()
                 process.close()
                 ready, said = _was_ready(process), process.tail(1)
-                self.exits.append(Exit(self.name, process.pid, code, time.time(), self._sent, ready, said))
+                self.exits.append(
+                    Exit(self.name, process.pid, code, self._born_at, time.time(), self._sent, ready, said)
+                )
                 self.process = None
 
 

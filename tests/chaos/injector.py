@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import re
 import shutil
 import signal
 import threading
@@ -11,33 +13,55 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from infra.broker import Broker
 from tests.chaos.evidence import Wound
 from tests.chaos.fleet import Fleet, Slot
+from tests.chaos.limits import BROKER_START_S, RECOVERY_S
 from tests.chaos.plan import Fault, Kind, Plan
 
-#: A fault waits so long for the one before it on the same worker; then it is left out.
-_BUSY_S: Final = 60.0
+T = TypeVar("T")
+
+#: Notes: the two extra workers were members of the group, and nobody tried to write on a full disk.
+BOTH_JOINED: Final = "both"
+NOT_MET: Final = "nobody met it"
+
+#: A fault waits so long for what it needs, in seconds: the one before it on the same worker to end, a file to damage,
+#: a worker to join. Then it is left out, or noted as not met; long enough that only a run that fails anyway gets there.
+_WAIT_S: Final = 240.0
+_POLL_S: Final = 0.1
 _FLIPPED_BYTES: Final = 12
 _CORRUPTIBLE: Final = ("*.sst", "*.log", "MANIFEST-*")
 
-#: What a full disk has broken shows within this time after it.
-_AFTERMATH_S: Final = 30.0
+#: A disk stays full until its worker has met it, while there is load; so much longer than planned at most, in seconds.
+_MET_S: Final = 120.0
 
-#: An outage longer than the shortest of the workers' deadlines (``limits.recovery_timeout_s`` of a run) may end them.
-_DEADLINE_S: Final = 60.0
+#: How a worker says that it could not write: on a full disk, or beyond its limit.
+_FULL: Final = re.compile(r"No space left on device|File too large")
+
+#: An outage longer than the shortest of the workers' deadlines may end them.
+_DEADLINE_S: Final = RECOVERY_S
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A fault and when it was really done, in seconds from the start of the load."""
+    """A fault and when it was really done, in seconds from the start of the load.
+
+    Attributes:
+        note: What came of it, where there is more to say than that it was done; or why it was not.
+        is_done: Whether it was.
+    """
 
     fault: Fault
     began_s: float
     ended_s: float
     note: str = ""
+    is_done: bool = True
+
+
+class _LeftOutError(Exception):
+    """What a fault needs is not there."""
 
 
 class Injector:
@@ -62,13 +86,13 @@ class Injector:
         """Begin now."""
         self._began = time.monotonic()
         timer = threading.Thread(target=self._run, daemon=True)
-        timer.start()
         self._threads.append(timer)
+        timer.start()
 
     def finish(self) -> None:
         """Wait until all that was begun is undone: every worker is woken, the broker is back, the disks are free."""
         for thread in self._threads:  # the timer first: it starts no more afterwards
-            thread.join(4 * _BUSY_S)
+            thread.join(4 * _WAIT_S)
             if thread.is_alive():
                 self.errors.append(f"a fault did not end: {thread.name}")
 
@@ -81,29 +105,32 @@ class Injector:
             if self._stop.wait(max(0.0, self._began + fault.at_s - time.monotonic())):
                 return
             thread = threading.Thread(target=self._inject, args=(fault,), name=str(fault), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _inject(self, fault: Fault) -> None:
         began = time.monotonic() - self._began
         self._say(str(fault))
-        note = ""
+        note, is_done = "", True
         try:
             if fault.kind in {Kind.BROKER_KILL, Kind.BROKER_STOP}:
-                note = self._on_broker(fault)
+                self._on_broker(fault)
             elif fault.kind is Kind.JOIN_LEAVE:
-                self._join_leave(fault)
+                note = self._join_leave(fault)
             else:
                 note = self._on_worker(fault, self._fleet.slot(f"w{fault.worker + 1}"))
+        except _LeftOutError as why:
+            note, is_done = f"left out: {why}", False
         except Exception as error:  # noqa: BLE001 -- the run goes on, and fails at its end
+            note, is_done = repr(error), False
             self.errors.append(f"{fault}: {error!r}")
-        self.done.append(Done(fault, round(began, 2), round(time.monotonic() - self._began, 2), note))
+        self.done.append(Done(fault, round(began, 2), round(time.monotonic() - self._began, 2), note, is_done))
 
     # -- The broker
 
-    def _on_broker(self, fault: Fault) -> str:
-        if not self._broker_busy.acquire(timeout=_BUSY_S):
-            return "left out: the broker is busy"
+    def _on_broker(self, fault: Fault) -> None:
+        if not self._broker_busy.acquire(timeout=_WAIT_S):
+            raise _LeftOutError("the broker is busy")
         try:
             if fault.kind is Kind.BROKER_KILL:
                 self._broker.kill()
@@ -111,18 +138,17 @@ class Injector:
                 self._broker.stop()
             began = time.time()
             self._pause(fault.duration_s)
-            self._broker.start()
+            self._broker.start(BROKER_START_S)
             if time.time() - began > _DEADLINE_S:
-                self.wounds.append(Wound("", str(fault.kind), began, time.time(), time.time() + _DEADLINE_S))
+                self.wounds.append(Wound("", str(fault.kind), began, time.time()))
         finally:
             self._broker_busy.release()
-        return ""
 
     # -- Workers
 
     def _on_worker(self, fault: Fault, slot: Slot) -> str:
-        if not slot.busy.acquire(timeout=_BUSY_S):
-            return "left out: the worker is busy"
+        if not slot.busy.acquire(timeout=_WAIT_S):
+            raise _LeftOutError("the worker is busy")
         try:
             return self._do(fault, slot) or ""
         finally:
@@ -152,38 +178,54 @@ class Injector:
                 self._pause(fault.duration_s)
                 slot.up()
             case Kind.CORRUPT_DOWN:
+                _wait_for(lambda: _files(slot), "no file of a database yet")
                 slot.down(signal.SIGKILL)
-                flipped = self._corrupt(slot, fault)
-                slot.up()
-                return flipped
+                try:
+                    return self._corrupt(slot, fault)
+                finally:
+                    slot.up()
             case Kind.CORRUPT_RUNNING:
                 return self._corrupt(slot, fault)
             case Kind.DISK_FULL:
-                self._fill(slot, fault)
+                return self._fill(slot, fault)
             case _:
                 raise ValueError(fault.kind)
         return None
 
-    def _join_leave(self, fault: Fault) -> None:
-        """Two workers of their own come, and go again a moment after each other."""
+    def _join_leave(self, fault: Fault) -> str:
+        """Two workers of their own come, and go again a moment after each other: joined, or in the middle of it."""
         names = [f"x{self._extra + 1}", f"x{self._extra + 2}"]
         self._extra += 2
         first, second = (self._fleet.slot(name) for name in names)
         first.up()
         self._pause(fault.duration_s / 4)
         second.up()
-        self._pause(2.0 + fault.duration_s)  # joined by then, or in the middle of it
+        if fault.seed % 2:
+            _met(lambda: first.is_ready and second.is_ready, _WAIT_S)
+        self._pause(2.0 + fault.duration_s)
+        joined = [slot.name for slot in (first, second) if slot.is_ready]
         first.down(signal.SIGTERM)
         self._pause(fault.duration_s / 8)
         second.down(signal.SIGTERM)
+        return f"{BOTH_JOINED if len(joined) == len(names) else len(joined)} of {', '.join(names)} joined"
 
-    def _fill(self, slot: Slot, fault: Fault) -> None:
-        began = time.time()
+    def _fill(self, slot: Slot, fault: Fault) -> str:
+        wound = Wound(slot.name, str(fault.kind), time.time(), math.inf)
+        self.wounds.append(wound)
+        written, exits = _size(slot.log), len(slot.exits)
+
+        def said() -> bool:
+            return _FULL.search(slot.log.read_bytes()[written:].decode(errors="replace")) is not None
+
+        def ended() -> bool:
+            return any(exit_.worker == slot.name for exit_ in slot.exits[exits:])
+
         slot.fill_disk()
         self._pause(fault.duration_s)
+        _met(lambda: said() or ended() or self._stop.is_set(), _MET_S)
         slot.free_disk()
-        ended = time.time()
-        self.wounds.append(Wound(slot.name, str(fault.kind), began, ended, ended + _AFTERMATH_S))
+        wound.ended = time.time()
+        return "; ".join([*(["no space, it said"] if said() else []), *(["it ended"] if ended() else [])]) or NOT_MET
 
     def _healed(self, slot: Slot) -> None:
         """What was damaged is gone."""
@@ -196,14 +238,9 @@ class Injector:
     def _corrupt(self, slot: Slot, fault: Fault) -> str:
         """Flip bytes in one file of a database of the worker's, in two of three cases the largest kinds."""
         rng = random.Random(fault.seed)
-        databases = sorted(slot.folder.glob("v*/tables/*.db"))
-        if not databases:
-            return "no database yet"
-        database = rng.choice(databases)
-        files = [path for pattern in _CORRUPTIBLE for path in sorted(database.glob(pattern)) if _size(path) > 0]
-        if not files:
-            return "no file yet"
-        path = rng.choice(files)
+        files = _wait_for(lambda: _files(slot), "no file of a database yet")
+        database = rng.choice(sorted(files))
+        path = rng.choice(files[database])
         self.damaged[database] = now = time.time()
         self.wounds.append(Wound(slot.name, str(fault.kind), now, now))
         with suppress(FileNotFoundError), path.open("r+b") as file:  # RocksDB may remove it meanwhile
@@ -217,6 +254,36 @@ class Injector:
 
     def _pause(self, seconds: float) -> None:
         threading.Event().wait(seconds)
+
+
+def _wait_for(look: Callable[[], T], otherwise: str) -> T:
+    """Return what is found in time, and raises ``_LeftOutError`` where nothing is."""
+    found: list[T] = []
+
+    def looked() -> bool:
+        found[:] = [look()]
+        return bool(found[0])
+
+    if not _met(looked, _WAIT_S):
+        raise _LeftOutError(otherwise)
+    return found[0]
+
+
+def _met(condition: Callable[[], bool], within_s: float) -> bool:
+    """Wait for a condition; returns whether it was met within that many seconds."""
+    deadline = time.monotonic() + within_s
+    while not (is_met := condition()) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return is_met
+
+
+def _files(slot: Slot) -> dict[Path, list[Path]]:
+    """Return what of a worker's databases can be damaged, by database."""
+    found = {
+        database: [path for pattern in _CORRUPTIBLE for path in sorted(database.glob(pattern)) if _size(path) > 0]
+        for database in slot.folder.glob("v*/tables/*.db")
+    }
+    return {database: files for database, files in found.items() if files}
 
 
 def _size(path: Path) -> int:

@@ -11,15 +11,17 @@ from typing import Final
 
 from schemas.events import MessageRejected, TurnCancelled
 from schemas.ids import turn_id_for
+from schemas.tokens import TokenKind
 from tests.chaos.case import Case
 from tests.chaos.commits import check_commits
 from tests.chaos.evidence import Evidence
 from tests.chaos.exits import check_exits
 from tests.chaos.load import POISONS, Confirmed
+from tests.chaos.outcomes import check_outcomes
 from tests.chaos.pauses import measure_pauses
 from tests.chaos.tables import check_changelog, check_databases
 from tests.chaos.verdict import Verdict
-from tests.support.checker import Report, check_tokens, fold_tokens
+from tests.support.checker import Answer, Report, check_tokens, fold_tokens
 
 #: The one reason why a good message may get no answer.
 _OVERLOADED: Final = "overloaded"
@@ -30,7 +32,8 @@ def judge(evidence: Evidence) -> Verdict:
     case = Case(evidence)
     for check in (
         _check_topic,
-        _check_outcomes,
+        _check_answered,
+        check_outcomes,
         _check_rejections,
         _check_phantoms,
         _check_order_of_offsets,
@@ -55,7 +58,7 @@ def _check_topic(case: Case) -> None:
             case.verdict.fault("lost by the broker", str(confirmed))
 
 
-def _check_outcomes(case: Case) -> None:
+def _check_answered(case: Case) -> None:
     """Every message has its outcome, every poison its dead letter, every misplaced one its copy; nothing has both."""
     for message in case.messages:
         if case.proof_of(message) is None:
@@ -79,7 +82,7 @@ def _check_rejections(case: Case) -> None:
 
 
 def _check_phantoms(case: Case) -> None:
-    """Every outcome is a message's, and lies where its session belongs."""
+    """Every outcome is a message's, and lies where its session belongs; so does all that readers are told."""
     asked = {message.turn_id for message in case.messages if not (message.is_misplaced or message.is_poison)}
     for turn_id, accepted in case.log.outcomes.items():
         home = case.partition_of(accepted.event.session_id)
@@ -123,13 +126,24 @@ def _check_order_of_publishers(case: Case) -> None:
 
 
 def _check_readers(case: Case) -> None:
-    """No reader sees mixed attempts; each holds the log's text and hears its end."""
+    """No reader sees mixed attempts; each holds the log's text and hears its end, a poison's with its letter's."""
     topic = case.evidence.names.tokens
     answers = fold_tokens(case.evidence.of(topic), topic)
     report = Report()
     check_tokens(report, case.log, answers)
     for fault in report.faults:
         case.verdict.fault("reader", fault)
+    asked = {message.turn_id for message in case.messages}
+    for turn_id in answers.keys() - asked:
+        case.verdict.fault("phantom", f"tokens of no message: {turn_id}")
+    for message in case.messages:
+        letter = case.letters.get(message.place)
+        if letter is None or not message.is_poison or message.is_misplaced or not message.has_readers:
+            continue
+        told = answers.get(message.turn_id, Answer()).terminals
+        ends = {(token.kind, token.cause, token.text, token.deltas) for token in told}
+        if ends != {(TokenKind.FAILED, letter.cause, None, 0)}:
+            case.verdict.fault("reader", f"of a dead letter ({letter.cause}), told {told or 'nothing'}: {message}")
     case.verdict.cut_off = sum(len(answer.attempts) > 1 for answer in answers.values())
 
 

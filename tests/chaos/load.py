@@ -14,6 +14,7 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from schemas.ids import message_id_at
+from tests.chaos.patience import Patience
 from tests.chaos.raw_client import RawClient
 from topics.names import TopicNames
 from topics.partitioner import partition_for
@@ -23,7 +24,10 @@ MARK: Final = "chaos"
 
 #: A client waits for its confirmation longer than any outage; what it gives up is not counted.
 _DELIVERY_TIMEOUT_MS: Final = 300_000
-_FLUSH_S: Final = 60.0
+
+#: How often a publisher is asked whether all is confirmed, and how long a thread of the suite may take to end.
+_POLL_S: Final = 1.0
+_JOIN_S: Final = 60.0
 
 
 class Action(StrEnum):
@@ -37,6 +41,7 @@ class Action(StrEnum):
     MISPLACED = "misplaced"  #: A message by librdkafka's own partitioner (CRC32).
     CANCELLED = "cancelled"  #: A message and a cancel, in any order.
     ERASE = "erase"  #: An order to erase the session.
+    FLOOD = "flood"  #: More orders to one session than it remembers ids: offsets alone tell what is decided.
     POISON = "poison"  #: What is no message.
     UNREADABLE = "unreadable"  #: Poison whose header name is not UTF-8.
 
@@ -50,9 +55,17 @@ _MIX: Final[dict[Action, int]] = {
     Action.MISPLACED: 10,
     Action.CANCELLED: 6,
     Action.ERASE: 1,
+    Action.FLOOD: 1,
     Action.POISON: 3,
     Action.UNREADABLE: 1,
 }
+
+#: Orders of a flood; a session remembers 32 ids. They cost no model call, so that all of them may be decided when
+#: a message before them still holds the commit: whoever takes over next gets them again.
+_FLOOD: Final = 40
+
+#: What empties a session.
+ERASES: Final = frozenset({Action.ERASE, Action.FLOOD})
 
 #: What has its dead letter for an outcome.
 POISONS: Final = frozenset({Action.POISON, Action.UNREADABLE})
@@ -144,9 +157,12 @@ class Client:
         """Hear of confirmations."""
         self._producer.poll(0)
 
-    def flush(self) -> int:
-        """Wait for them; returns how many are still due."""
-        return int(self._producer.flush(_FLUSH_S))
+    def flush(self, patience_s: float) -> int:
+        """Wait for them; returns how many are still due when nothing was confirmed for so long, in seconds."""
+        due, patience = int(self._producer.flush(_POLL_S)), Patience(patience_s)
+        while due and not patience.is_over(due):
+            due = int(self._producer.flush(_POLL_S))
+        return due
 
 
 class Load:
@@ -181,21 +197,21 @@ class Load:
     def stop(self) -> None:
         """End, and wait for the confirmations that are due."""
         self._stop.set()
-        self._thread.join(_FLUSH_S)
+        self._thread.join(_JOIN_S)
 
-    def settle(self) -> int:
-        """Wait for the last confirmations; returns how many are still due."""
-        return sum(client.flush() for client in self._clients) + self._raw.flush(_FLUSH_S)
+    def settle(self, patience_s: float) -> int:
+        """Wait for the last confirmations; returns how many are due when none came for ``patience_s`` seconds."""
+        return sum(client.flush(patience_s) for client in self._clients) + self._raw.flush(patience_s)
 
-    def close_sessions(self) -> None:
-        """Send one more message to each partition, so that each owner writes its changelog once more."""
+    def close_sessions(self, patience_s: float) -> int:
+        """Send one more message to each partition, so that each owner writes its changelog once more; as ``settle``."""
         for partition in range(self._partitions):
             session = next(
                 name for number in range(10_000)
                 if partition_for((name := f"last-{number}").encode(), self._partitions) == partition
             )  # fmt: skip
             self._send(self._first, session, Action.PLAIN, f"last {partition}")
-        self.settle()
+        return self.settle(patience_s)
 
     @property
     def _clients(self) -> tuple[Client, ...]:
@@ -219,7 +235,7 @@ class Load:
             _, client, arguments = self._later.popleft()
             client.send(**arguments)
 
-    def _act(self) -> None:  # noqa: C901 -- a list
+    def _act(self) -> None:  # noqa: C901, PLR0912 -- a list
         rng = self._rng
         action = rng.choices(list(_MIX), list(_MIX.values()))[0]
         session = f"s{rng.randrange(self._sessions)}"
@@ -248,6 +264,9 @@ class Load:
             case Action.ERASE:
                 body = {"type": "erase", "message_id": name, "reason": "chaos"}
                 self._publish(self._first, json.dumps(body).encode(), session.encode(), action, name)
+            case Action.FLOOD:
+                for _ in range(_FLOOD):
+                    self._publish(self._first, b'{"type": "erase"}', f"f{session}".encode(), action, None)
             case Action.POISON:
                 value, key = rng.choice(_POISON)
                 self._publish(

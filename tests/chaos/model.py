@@ -17,7 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tests.support.model_server import Mode, ModelServer, OpenAIWire
+from tests.support.model_server import STALL_AFTER, Mode, ModelServer, OpenAIWire
 
 #: How often of a hundred calls; a stall ends at the caller's own limit.
 _MOODS: Final[dict[Mode, int]] = {
@@ -32,9 +32,14 @@ _MOODS: Final[dict[Mode, int]] = {
     "error_event": 1,
     "empty": 1,
 }
+#: Moods of which nothing is seen in the first tokens.
+_LATER: Final[frozenset[Mode]] = frozenset({"disconnect", "stall", "malformed", "error_event"})
 #: How often a model that may call a tool does so before it answers.
 _TOOL_RATE: Final = 0.15
 _TOKENS: Final = (1, 14)
+
+#: The mood in which all is said.
+WHOLE: Final[Mode] = "normal"
 _DELAY_S: Final = (0.0, 0.06)
 
 
@@ -71,13 +76,19 @@ class MoodyModel(ModelServer):
     async def _openai(self, request: web.Request) -> web.StreamResponse:
         rng, call = self._rng, next(self._numbers)
         mood = rng.choices(list(_MOODS), list(_MOODS.values()))[0]
-        server = ModelServer(tokens=rng.randint(*_TOKENS), delay_s=rng.uniform(*_DELAY_S), mode=mood, keep_bodies=False)
+        tokens = rng.randint(*_TOKENS)
+        if mood in _LATER and tokens <= STALL_AFTER:
+            mood = WHOLE  # it has no time to show
+        server = ModelServer(tokens=tokens, delay_s=rng.uniform(*_DELAY_S), mode=mood, keep_bodies=False)
         body = await request.json()
         said = body["messages"]
         asked = next((message["content"] for message in reversed(said) if message["role"] == "user"), "")
         is_answered = said[-1]["role"] == "tool"
         calls_tool = rng.random() < _TOOL_RATE and bool(body.get("tools")) and not is_answered
-        line = {"call": call, "mood": mood, "asked": asked, "is_second": is_answered, "time": time.time()}
+        line = {
+            "call": call, "mood": mood, "tokens": server.tokens, "asked": asked, "is_second": is_answered,
+            "time": time.time(),
+        }  # fmt: skip
         with self._calls.open("a") as lines:
             lines.write(json.dumps(line) + "\n")
         return await server._answer(request, _CallWire(call, calls_tool=calls_tool))

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from schemas.serdes import Codec
 from schemas.tokens import TERMINAL_KINDS
 from tests.chaos.evidence import Evidence
+from tests.support.checker import wire_codec
 from tests.support.topic_reader import Read
 
 
@@ -38,7 +38,7 @@ def measure_pauses(evidence: Evidence, messages: Iterable[tuple[Read, str]]) -> 
     for read, turn_id in messages:
         began[turn_id] = min(read.timestamp_ms, began.get(turn_id, read.timestamp_ms))
         sessions[turn_id] = (read.key or b"").decode(errors="replace")
-    topic, codec = evidence.names.tokens, Codec()
+    topic, codec = evidence.names.tokens, wire_codec()
     times: dict[str, list[int]] = defaultdict(list)
     ended: dict[str, int] = {}
     for read in evidence.of(topic):

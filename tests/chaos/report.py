@@ -42,7 +42,12 @@ class RunReport:
     @property
     def injected(self) -> Counter[str]:
         """Faults that were done, by kind."""
-        return Counter(str(done.fault.kind) for done in self.done if not done.note.startswith("left out"))
+        return Counter(str(done.fault.kind) for done in self.done if done.is_done)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is known of single faults: where, whether it was met, why it was left out."""
+        return [f"{done.fault.kind}: {done.note}" for done in self.done if done.note]
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as plain data."""
@@ -51,7 +56,7 @@ class RunReport:
             "workers": self.plan.workers,
             "standby_replicas": self.plan.standby_replicas,
             "shed_lag_s": self.plan.shed_lag_s,
-            "load_s": self.plan.duration_s,
+            "load_s": self.plan.load_s,
             "options": self.options,
             "seconds": round(self.seconds, 1),
             "faults": dict(self.injected),
@@ -67,10 +72,11 @@ class RunReport:
         lines = [
             (
                 f"seed {self.plan.seed}: {self.plan.workers} workers, {self.plan.standby_replicas} standbys, "
-                f"messages shed after {self.plan.shed_lag_s or 'no'} s, {self.plan.duration_s:g} s of load, "
+                f"messages shed after {self.plan.shed_lag_s or 'no'} s, {self.plan.load_s:g} s of load, "
                 f"{self.injected.total()} faults: {_counts(self.injected)}"
             ),
             f"{verdict.messages} messages, {verdict.repeated} copies recognised, outcomes {_counts(verdict.outcomes)}",
+            f"of the faults: {'; '.join(self.notes) or 'nothing'}",
             f"dead letters {_counts(verdict.dead_letters)}; log records that do not count {_counts(verdict.rejected)}",
             (
                 f"{verdict.openings} openings, {verdict.cut_off} turns cut off, {verdict.calls} model calls, "
@@ -112,7 +118,7 @@ def markdown(reports: Sequence[RunReport]) -> str:
         "# Chaos report",
         "",
         (
-            f"{len(reports)} runs, {sum(report.plan.duration_s for report in reports) / 60:.1f} minutes of load, "
+            f"{len(reports)} runs, {sum(report.plan.load_s for report in reports) / 60:.1f} minutes of load, "
             f"{faults.total()} faults, {sum(verdict.messages for verdict in verdicts)} messages, "
             f"**{violations} violations**."
         ),
@@ -136,7 +142,7 @@ def markdown(reports: Sequence[RunReport]) -> str:
         verdict = report.verdict
         broken = sum(len(found) for found in verdict.violations.values())
         lines.append(
-            f"| {report.plan.seed} | {report.plan.workers} | {report.plan.duration_s:g} | {report.injected.total()} "
+            f"| {report.plan.seed} | {report.plan.workers} | {report.plan.load_s:g} | {report.injected.total()} "
             f"| {verdict.messages} | {verdict.repeated} | {verdict.rejected.total()} | {verdict.cut_off} "
             f"| {verdict.repeated_calls} | {verdict.openings} | {verdict.pauses.longest_s:.1f} | {broken} |"
         )

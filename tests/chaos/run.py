@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,11 +17,14 @@ from confluent_kafka import KafkaException
 
 from infra.broker import Broker
 from infra.ports import free_port
+from schemas.ids import turn_id_for
 from tests.chaos.evidence import Effect, Evidence, dump, read_databases, read_lines, read_topics
 from tests.chaos.fleet import Fleet
 from tests.chaos.injector import Injector
 from tests.chaos.judge import judge
+from tests.chaos.limits import BROKER_START_S, DOCTOR_S, READY_S, RECOVERY_S, TURN_S
 from tests.chaos.load import POISONS, Load
+from tests.chaos.patience import Patience
 from tests.chaos.plan import Kind, Plan
 from tests.chaos.report import RunReport
 from tests.chaos.sampler import Sampler
@@ -33,17 +37,14 @@ from topics.admin import ensure_topics
 from topics.catalog import catalog
 from topics.names import TopicNames
 
-_READY_S: Final = 90.0
-_DOCTOR_S: Final = 120.0
-
 #: Short limits, so that a stalled model costs seconds.
 _SETTINGS: Final = {
     "BARNABAS_MODEL": "openai:chaos",
     "BARNABAS_AGENTS": '{"assistant": {"tools": ["tests.chaos.tool:note"]}}',
     "OPENAI_API_KEY": "none-needed",
-    "BARNABAS_LIMITS__TURN_TIMEOUT_S": "15",
+    "BARNABAS_LIMITS__TURN_TIMEOUT_S": f"{TURN_S:g}",
     "BARNABAS_LIMITS__DRAIN_TIMEOUT_S": "3",
-    "BARNABAS_LIMITS__RECOVERY_TIMEOUT_S": "60",
+    "BARNABAS_LIMITS__RECOVERY_TIMEOUT_S": f"{RECOVERY_S:g}",
     "BARNABAS_TIMEOUTS__CONNECT_S": "2",
     "BARNABAS_TIMEOUTS__FIRST_TOKEN_S": "3",
     "BARNABAS_TIMEOUTS__BETWEEN_TOKENS_S": "2",
@@ -62,7 +63,7 @@ class Options:
         sessions: How many sessions it has.
         partitions: Of every topic.
         off: Mechanisms of the product taken away (``BARNABAS_TEST_OFF``): the judge has to notice.
-        patience_s: When everything is healed, how long the last outcome may take, and then the last commit.
+        patience_s: When everything is healed, the longest time without any further outcome, commit or confirmation.
     """
 
     rate: float = 25.0
@@ -86,7 +87,7 @@ class Run:
         began = time.monotonic()
         plan, options = self._plan, self._options
         with ExitStack() as stack:
-            state = self._broker.start()
+            state = self._broker.start(BROKER_START_S)
             stack.callback(self._broker.stop)
             servers = state.bootstrap_servers
             ensure_topics(servers, catalog(self._names, options.partitions))
@@ -104,14 +105,14 @@ class Run:
                 sampler.start()
                 load.start()
                 injector.start()
-                time.sleep(plan.duration_s)
+                time.sleep(plan.load_s)
             finally:
                 injector.stop()
                 load.stop()
             self._heal(injector, fleet, load)
             self._wait_healthy(servers, fleet)
             self._wait_answered(servers, load)
-            load.close_sessions()
+            self._settled(load.close_sessions(options.patience_s))
             self._wait_answered(servers, load)
             self._wait_committed(sampler)
             sampler.stop()
@@ -155,24 +156,30 @@ class Run:
     def _wait_ready(self, fleet: Fleet) -> None:
         for slot in fleet.slots.values():
             if slot.process is not None:
-                slot.process.wait_ready(_READY_S)
+                slot.process.wait_ready(READY_S)
 
     def _heal(self, injector: Injector, fleet: Fleet, load: Load) -> None:
         """Undo what is done: the broker is up, every worker runs freely."""
         injector.finish()
-        self._broker.start()
+        self._broker.start(BROKER_START_S)
         for number in range(self._plan.workers):
             slot = fleet.slot(f"w{number + 1}")
             slot.signal(signal.SIGCONT)
             slot.free_disk()
         for name in sorted({wound.worker for wound in injector.wounds if wound.kind == Kind.CORRUPT_RUNNING}):
-            fleet.slot(name).down(signal.SIGTERM)  # the next start has to notice what this one may never have read
+            try:
+                fleet.slot(name).down(signal.SIGTERM)  # the next start has to notice what this one may never have read
+            except AssertionError as error:
+                self._stalls.append(("stop", str(error).splitlines()[0]))
+                fleet.slot(name).down(signal.SIGKILL)
             fleet.slot(name).up()
-        for error in injector.errors:
-            self._stalls.append(("suite", error))
-        if left := load.settle():
-            self._stalls.append(("suite", f"{left} records of the publishers are not confirmed"))
+        self._stalls += [("suite", text) for text in injector.errors]
+        self._settled(load.settle(self._options.patience_s))
         self._say(f"healed; {len(load.confirmed)} records confirmed")
+
+    def _settled(self, left: int) -> None:
+        if left:
+            self._stalls.append(("suite", f"{left} records of the publishers are not confirmed"))
 
     def _wait_healthy(self, servers: str, fleet: Fleet) -> None:
         """Wait until every worker is ready and owns partitions, and every partition has its owner among them."""
@@ -180,10 +187,9 @@ class Run:
         wanted = [fleet.slot(f"w{number + 1}") for number in range(self._plan.workers)]
         log = LogFold()
         reader = TopicReader(servers, self._names.events, partitions)
-        deadline = time.monotonic() + _READY_S
-        wrong = ["never asked"]
+        wrong, patience = ["never asked"], Patience(READY_S)
         try:
-            while wrong and time.monotonic() < deadline:
+            while wrong and not patience.is_over(len(wrong)):
                 fold_log(reader.poll(0.2), self._names.events, log)
                 owners = {log.owners.get(partition, "nobody") for partition in range(partitions)}
                 wrong = [f"{slot.name} is not ready" for slot in wanted if not slot.is_ready]
@@ -193,38 +199,34 @@ class Run:
         finally:
             reader.close()
         for text in wrong:
-            self._stalls.append(("worker", f"{text} {_READY_S:g} s after all was healed"))
+            self._stalls.append(("worker", f"{text} {READY_S:g} s after all was healed"))
 
     def _wait_answered(self, servers: str, load: Load) -> None:
-        """Wait until the log holds as many outcomes as there are messages, or nothing comes any more."""
+        """Wait until the log holds an outcome of each message, or nothing comes any more."""
         wanted = {
-            (confirmed.session_id, confirmed.message_id)
+            turn_id_for(confirmed.session_id, confirmed.message_id)
             for confirmed in load.confirmed
             if confirmed.mark not in POISONS
         }
-        log = LogFold()
+        log, patience = LogFold(), Patience(self._options.patience_s)
         reader = TopicReader(servers, self._names.events, self._options.partitions)
-        deadline = time.monotonic() + self._options.patience_s
         try:
-            while time.monotonic() < deadline:
+            while (left := len(wanted - log.outcomes.keys())) and not patience.is_over(left):
                 fold_log(reader.poll(0.2), self._names.events, log)
-                if len(log.outcomes) >= len(wanted):
-                    return
         finally:
             reader.close()
-        self._stalls.append(
-            ("stall", f"{len(wanted) - len(log.outcomes)} messages without an outcome when the time was up")
-        )
+        if left:
+            text = f"{left} messages without an outcome; none has come for {self._options.patience_s:g} s"
+            self._stalls.append(("stall", text))
 
     def _wait_committed(self, sampler: Sampler) -> None:
         """Wait until every acknowledgement is committed: a hole would hold a partition back for ever."""
-        deadline = time.monotonic() + self._options.patience_s
-        lag: list[str] = ["never asked"]
-        while lag and time.monotonic() < deadline:
+        lag, patience = {"never asked": sys.maxsize}, Patience(self._options.patience_s)
+        while lag and not patience.is_over(sum(lag.values())):
             try:
                 lag = sampler.lag()
             except KafkaException as error:
-                lag = [str(error)]
+                lag = {str(error): sys.maxsize}
             time.sleep(0.2 if lag else 0.0)
         for place in lag:
             self._stalls.append(("stall", f"not committed: {place}"))
@@ -242,6 +244,7 @@ class Run:
             exits=fleet.exits,
             wounds=injector.wounds,
             shed_lag_s=self._plan.shed_lag_s,
+            cancel_kept_s=TURN_S,
         )
         verdict = judge(found)
         for kind, text in self._stalls:
@@ -261,7 +264,7 @@ class Run:
             "BARNABAS_PARTITIONS": str(self._options.partitions),
             "BARNABAS_DATA_DIR": str(fleet.data_dir),
         }
-        said = run_barnabas("doctor", "--json", env=env, cwd=self._folder, timeout_s=_DOCTOR_S)
+        said = run_barnabas("doctor", "--json", env=env, cwd=self._folder, timeout_s=DOCTOR_S)
         if said.returncode != 0:
             verdict.fault("doctor", (said.stdout + said.stderr)[-2000:])
 

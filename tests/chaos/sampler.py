@@ -73,14 +73,15 @@ class Sampler:
         ends = {place: self._end(place) for place in self._all}
         return Sample(time.time(), {(tp.topic, tp.partition): tp.offset for tp in committed if tp.offset >= 0}, ends)
 
-    def lag(self) -> list[str]:
-        """Say what is consumed and not committed yet, by place."""
+    def lag(self) -> dict[str, int]:
+        """Say of which partitions not all is committed yet, and how many records are missing; as ``sample``."""
         now = self.sample()
-        return [
-            f"{topic}-{partition}: {now.committed.get((topic, partition), 0)} of {now.ends[topic, partition]}"
-            for topic, partition in self._consumed
-            if now.committed.get((topic, partition), 0) != now.ends[topic, partition]
-        ]
+        missing = {place: now.ends[place] - now.committed.get(place, 0) for place in self._consumed}
+        return {
+            f"{topic}-{partition}: {now.committed.get((topic, partition), 0)} of {now.ends[topic, partition]}": records
+            for (topic, partition), records in missing.items()
+            if records
+        }
 
     def _end(self, place: Place) -> int:
         _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_TIMEOUT_S)

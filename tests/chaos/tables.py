@@ -9,6 +9,7 @@ from schemas.serdes import Codec
 from tests.chaos.case import Case
 from tests.chaos.evidence import Database
 from tests.chaos.memory_fold import picture_of, table_value
+from tests.support.checker import wire_codec
 from tests.support.topic_reader import Read
 
 #: First bytes of keys that are no session's: a partition's own record, and Faust's changelog position.
@@ -17,7 +18,7 @@ _OWN_KEYS: Final = (b"\x00", b"__faust")
 
 def check_changelog(case: Case) -> None:
     """Every value was once right; the last one written of each session is the fold's last."""
-    codec, verdict = Codec(), case.verdict
+    codec, verdict = wire_codec(), case.verdict
     last: dict[bytes, Read] = {}
     for read in case.evidence.of(case.evidence.names.changelog):
         if read.key is None or read.key.startswith(_OWN_KEYS):
@@ -36,7 +37,7 @@ def check_changelog(case: Case) -> None:
 
 def check_databases(case: Case) -> None:
     """What a worker has on disk was once right; what the last owner has is the fold's last."""
-    codec, verdict = Codec(), case.verdict
+    codec, verdict = wire_codec(), case.verdict
     verdict.databases = len(case.evidence.databases)
     for database in case.evidence.databases:
         where = f"{database.worker}/{database.path.name}"

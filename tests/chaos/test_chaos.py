@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.injector import BOTH_JOINED, NOT_MET
 from tests.chaos.plan import Kind, Plan, make_plan
 from tests.chaos.report import RunReport
 from tests.chaos.run import Options, Run
 
-#: Its plan has every kind of fault.
+#: Its plan has every kind of fault, and waits until the two workers that join have joined.
 SEED = 1
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 
 
 def _say(text: str) -> None:
@@ -37,6 +38,11 @@ def test_chaos_fixed_seed_every_promise_kept(tmp_path: Path) -> None:
     assert set(plan.counts) == {str(kind) for kind in Kind}
     report = _run(tmp_path, plan, Options())
     assert report.verdict.is_clean, f"SEED={plan.seed}\n{report}"
+    assert report.injected == plan.counts, report.notes  # nothing was left out
+    (joined,) = [done.note for done in report.done if done.fault.kind is Kind.JOIN_LEAVE and done.fault.seed % 2]
+    assert joined.startswith(BOTH_JOINED)
+    (full,) = [done.note for done in report.done if done.fault.kind is Kind.DISK_FULL]
+    assert full != NOT_MET
     assert report.verdict.messages > 500
     assert report.verdict.repeated > 50
     assert report.verdict.effects > 10

@@ -12,8 +12,10 @@ from tests.chaos.fleet import Exit
 from tests.chaos.judge import judge
 
 
-def _exit(at: float, code: int = 1, *, sent: int = 0, was_ready: bool = True, worker: str = "w1") -> Exit:
-    return Exit(worker, 1, code, at, sent, was_ready, "said")
+def _exit(
+    at: float, code: int = 1, *, sent: int = 0, was_ready: bool = True, worker: str = "w1", started_at: float = 0.0
+) -> Exit:
+    return Exit(worker, 1, code, started_at, at, sent, was_ready, "said")
 
 
 def _faults(exits: list[Exit], *wounds: Wound) -> int:
@@ -49,16 +51,26 @@ def test_check_exits_damage_explains_one_exit_of_its_worker() -> None:
     assert _faults([_exit(11.0, worker="w2")], damage) == 1
 
 
-def test_check_exits_full_disk_explains_all_while_it_lasts_and_one_more_soon() -> None:
-    """No start can succeed on it."""
-    full = Wound("w1", "disk-full", 10.0, 20.0, until=50.0)
-    assert _faults([_exit(11.0), _exit(13.0), _exit(21.0)], full) == 0
-    assert _faults([_exit(21.0), _exit(22.0)], full) == 1
-    assert _faults([_exit(51.0)], full) == 1
+def test_check_exits_full_disk_explains_each_process_that_lived_in_it_however_late_it_ends() -> None:
+    """No start can succeed on it, and one that ran before may need a write to notice; a busy machine says so late."""
+    full = Wound("w1", "disk-full", 10.0, 20.0)
+    lived = [_exit(11.0), _exit(13.0, started_at=12.0), _exit(500.0, started_at=19.0)]
+    assert _faults(lived, full) == 0
+    assert _faults([_exit(9.0)], full) == 1
+    assert _faults([_exit(11.0, worker="w2")], full) == 1
 
 
-def test_check_exits_long_outage_explains_one_of_each_worker() -> None:
+def test_check_exits_full_disk_explains_one_later_process_that_never_was_ready() -> None:
+    """It found what was broken; the next one, or one that had read all of it, has no excuse."""
+    full = Wound("w1", "disk-full", 10.0, 20.0)
+    late = _exit(500.0, started_at=21.0, was_ready=False)
+    assert _faults([late], full) == 0
+    assert _faults([late, late], full) == 1
+    assert _faults([_exit(500.0, started_at=21.0)], full) == 1
+
+
+def test_check_exits_long_outage_explains_each_process_that_lived_in_it() -> None:
     """It is everybody's."""
-    outage = Wound("", "broker-stop", 10.0, 10.0)
-    assert _faults([_exit(11.0), _exit(12.0, worker="w2")], outage) == 0
-    assert _faults([_exit(11.0), _exit(12.0, worker="w1")], outage) == 1
+    outage = Wound("", "broker-stop", 10.0, 200.0)
+    assert _faults([_exit(11.0), _exit(12.0, worker="w2"), _exit(300.0, started_at=199.0)], outage) == 0
+    assert _faults([_exit(300.0, started_at=201.0)], outage) == 1

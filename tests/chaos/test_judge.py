@@ -218,7 +218,7 @@ def test_judge_poison_without_dead_letter_and_good_message_with_one_reported() -
     """Both are wrong."""
     run = _clean()
     run.publish("q", mark=Action.POISON, value=b"{")
-    run.dead_letter(run.answer("d"))
+    run.dead_letter(run.answer("d"), is_told=False)
     run.databases.clear()
     assert _kinds(judge(run.evidence())) == {"no dead letter", "dead letter"}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from state.fold import RECENT_DECISIONS
 from tests.chaos.load import Action, Load
 from tests.support.raw_batches import RawRecord
 from topics.names import TopicNames
@@ -56,6 +57,13 @@ def test_load_same_seed_same_records_another_seed_others() -> None:
 def test_load_every_action_comes(action: Action) -> None:
     """Each mark is in the records of a short run."""
     assert any(("mark", str(action)) in record for record in published(5))
+
+
+def test_load_flood_is_longer_than_the_ids_that_a_session_remembers() -> None:
+    """Its orders have no id of their own, so that offsets alone tell which of them are decided."""
+    floods = [dict(record[1:])["key"] for record in published(5) if ("mark", str(Action.FLOOD)) in record]
+    assert floods
+    assert all(floods.count(key) > RECENT_DECISIONS for key in set(floods))
 
 
 def test_load_duplicates_come_soon_behind_their_first() -> None:

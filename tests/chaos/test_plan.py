@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.plan import COOL_DOWN_S, WARM_UP_S, Kind, make_plan
+from tests.chaos.plan import COOL_DOWN_S, OUTAGE_S, WARM_UP_S, Kind, Plan, make_plan
 
 #: Of ``make_plan(7, 30.0, workers=2)``.
 PINNED = ["4.3 s  wipe w2 for 0.5 s", "15.8 s  join-leave w2 for 2.4 s", "25.3 s  broker-stop w1 for 4.2 s"]
@@ -34,6 +34,36 @@ def test_make_plan_any_seed_keeps_its_bounds(seed: int) -> None:
     assert all(0 <= fault.worker < plan.workers for fault in plan.faults)
     assert all(fault.duration_s <= 6.0 for fault in plan.faults if fault.kind is Kind.BROKER_STOP)
     assert set(plan.counts) == {str(kind) for kind in Kind}
+
+
+def _planted(plan: Plan) -> int:
+    """How many outages of just 30 s it has; none is longer."""
+    stops = [fault for fault in plan.faults if fault.kind is Kind.BROKER_STOP]
+    assert all(fault.duration_s <= OUTAGE_S for fault in stops)
+    times = [fault.at_s for fault in plan.faults]
+    assert times == sorted(times)
+    return sum(fault.duration_s == OUTAGE_S for fault in stops)
+
+
+def test_make_plan_short_run_of_every_fifth_seed_has_an_outage_of_30_s() -> None:
+    """In twenty runs in a row there are four, whatever the first seed; the load goes on behind them."""
+    plans = [make_plan(seed, 36.0) for seed in range(701, 721)]
+    assert [plan.seed for plan in plans if _planted(plan)] == [705, 710, 715, 720]
+    assert all(_planted(plan) <= 1 for plan in plans)
+    assert all(plan.load_s - plan.duration_s == (OUTAGE_S if _planted(plan) else 0.0) for plan in plans)
+    assert all(fault.at_s < 36.0 for plan in plans for fault in plan.faults)
+
+
+@pytest.mark.parametrize("minutes", [2, 10, 30])
+def test_make_plan_long_run_has_an_outage_of_30_s(minutes: int) -> None:
+    """Each of them."""
+    assert all(_planted(make_plan(seed, minutes * 60.0)) for seed in range(20))
+
+
+def test_make_plan_longest_outage_given_is_the_longest() -> None:
+    """None is planted, nor where the broker is left alone."""
+    assert not any(_planted(make_plan(seed, 180.0, max_outage_s=6.0)) for seed in range(20))
+    assert not any(_planted(make_plan(seed, 180.0, kinds=(Kind.KILL,))) for seed in range(20))
 
 
 def test_make_plan_settings_of_each_kind_come() -> None:

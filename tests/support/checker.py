@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from schemas.attempt import Attempt
@@ -16,13 +17,16 @@ from schemas.errors import DecodeError, UnknownEventError
 from schemas.events import (
     LogEvent,
     MemoryCompacted,
+    MessageRejected,
     PartitionOpened,
+    SessionErased,
     SessionEvent,
     StepCompleted,
     ToolCalled,
     ToolReturned,
     TurnCancelled,
     TurnCompleted,
+    TurnFailed,
     TurnStarted,
 )
 from schemas.ids import turn_id_for
@@ -34,8 +38,23 @@ from tests.support.topic_reader import Read
 
 _NEED_START = (StepCompleted, ToolCalled, ToolReturned, TurnCompleted)
 
+#: How a reader hears of each outcome that ends a stream; the others end none.
+_ENDINGS: Mapping[type, TokenKind] = {
+    TurnCompleted: TokenKind.COMPLETED,
+    TurnFailed: TokenKind.FAILED,
+    TurnCancelled: TokenKind.CANCELLED,
+    MessageRejected: TokenKind.FAILED,
+    SessionErased: TokenKind.COMPLETED,
+}
+
 #: A worker that was killed may have begun a call whose first records never left it: so long before its end, in s.
 _LAST_MOMENT_S = 2.0
+
+
+@cache
+def wire_codec() -> Codec:
+    """Return the one codec of a checker: it parses each schema once."""
+    return Codec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +99,6 @@ class LogFold:
         self.steps: Counter[str] = Counter()
         #: ``(turn_id, call_id)`` of the calls of tools that count.
         self.tool_calls: set[tuple[str, str]] = set()
-        #: Who opened each partition last.
-        self.owners: dict[int, str] = {}
         self._seen: set[str] = set()
 
     def feed(self, partition: int, offset: int, event: LogEvent) -> bool:
@@ -91,7 +108,6 @@ class LogFold:
             self.openings[partition] += 1
             self.owners[partition] = event.owner
             return False
-            return None
         turn_id = event.turn_id
         if event.attempt.epoch != self.epochs.get(partition, -1):
             self.rejected["1: another epoch"] += 1
@@ -123,34 +139,32 @@ class Answer:
     attempt: Attempt = field(default_factory=lambda: Attempt(-1, -1))
     next_index: int = 0
     pieces: list[str] = field(default_factory=list)
-    terminal: Token | None = None
+    #: What ended it, as often as it was said: an outcome is told again to whoever asks again.
+    terminals: list[Token] = field(default_factory=list)
     attempts: set[Attempt] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
 
-    def feed(self, token: Token) -> None:  # noqa: C901 -- the whole rule in one place
+    def feed(self, token: Token) -> None:
         """Read one record, in partition order."""
         self.attempts.add(token.attempt)
         if token.attempt < self.attempt:
             return
         if token.attempt > self.attempt:
-            if self.terminal is not None and self.terminal.attempt.epoch < 0:
-                self.terminal = None  # a dead letter's, whose message was retried
-            if self.terminal is not None:
+            if self.terminals and self.terminals[0].attempt.epoch < 0:
+                self.terminals = []  # a dead letter's, whose message was retried
+            if self.terminals:
                 self.faults.append(f"attempt {token.attempt} begins behind the terminal token of {self.attempt}")
             if token.index and token.kind not in TERMINAL_KINDS:
                 self.faults.append(f"attempt {token.attempt} begins at index {token.index}")
             self.attempt, self.next_index, self.pieces = token.attempt, 0, []
         if token.kind in TERMINAL_KINDS:
-            if self.terminal is None:
-                self.terminal = token
-            elif token.kind is not self.terminal.kind:
-                self.faults.append(f"terminal {token.kind} behind terminal {self.terminal.kind}")
+            self.terminals.append(token)
             return
         if token.index != self.next_index:
             self.faults.append(f"index {token.index} where {self.next_index} comes next, in attempt {token.attempt}")
         self.next_index = token.index + 1
         if token.kind is TokenKind.DELTA:
-            if self.terminal is not None:
+            if self.terminals:
                 self.faults.append("a delta behind the terminal token")
             self.pieces.append(token.text or "")
 
@@ -192,7 +206,7 @@ def fold_log(
 
     ``on_accepted(offset, event)`` hears of the sessions' events that count, in the order of the records.
     """
-    codec, log = Codec(), log or LogFold()
+    codec, log = wire_codec(), log or LogFold()
     for record in records:
         try:
             event = codec.decode_event(record.value, topic=topic, partition=record.partition, offset=record.offset)
@@ -206,7 +220,7 @@ def fold_log(
 
 def fold_tokens(records: Iterable[Read], topic: str) -> dict[str, Answer]:
     """Read ``tokens`` as a subscriber does."""
-    codec, answers = Codec(), defaultdict[str, Answer](Answer)
+    codec, answers = wire_codec(), defaultdict[str, Answer](Answer)
     for record in records:
         token = codec.decode_token(record.value, topic=topic, partition=record.partition, offset=record.offset)
         answers[token.turn_id].feed(token)
@@ -281,31 +295,43 @@ def _check_order(report: Report, messages: list[Published], log: LogFold) -> Non
 
 
 def check_tokens(report: Report, log: LogFold, answers: Mapping[str, Answer]) -> None:  # noqa: C901 -- a list
-    """Each reader holds what the log accepted, of one attempt."""
+    """Each reader holds what the log accepted, of one attempt, and hears how it ended: each time in the same words."""
     for turn_id, answer in answers.items():
         for fault in answer.faults:
             report.fault(f"tokens of {turn_id}: {fault}")
+        if turn_id not in log.outcomes and any(terminal.attempt.epoch >= 0 for terminal in answer.terminals):
+            report.fault(f"tokens of {turn_id}: a terminal token, and no outcome in the log")
     for turn_id, accepted in log.outcomes.items():
         outcome = accepted.event
-        if not hasattr(outcome, "deltas"):
+        kind = _ENDINGS.get(type(outcome))
+        if kind is None:
             continue
-        answer = answers.get(turn_id)
-        if answer is None or answer.terminal is None:
+        answer = answers.get(turn_id, Answer())
+        if not answer.terminals:
             report.fault(f"tokens of {turn_id}: no terminal token for {type(outcome).__name__}")
             continue
-        terminal = answer.terminal
-        if terminal.attempt != outcome.attempt:
-            report.fault(f"tokens of {turn_id}: terminal of {terminal.attempt}, the log accepted {outcome.attempt}")
-        if terminal.deltas != outcome.deltas or len(answer.pieces) != outcome.deltas:
-            report.fault(
-                f"tokens of {turn_id}: {len(answer.pieces)} deltas read, the terminal says {terminal.deltas}, "
-                f"the log {outcome.deltas}"
-            )
-        if isinstance(outcome, TurnCompleted):
-            if "".join(answer.pieces) != outcome.text:
-                report.fault(f"tokens of {turn_id}: {''.join(answer.pieces)!r} read, {outcome.text!r} in the log")
-            if terminal.text is not None and terminal.text != outcome.text:
-                report.fault(f"tokens of {turn_id}: the terminal repeats another text")
+        for terminal in answer.terminals:
+            for fault in _differences(terminal, kind, outcome):
+                report.fault(f"tokens of {turn_id}: {fault}")
+        deltas, read = getattr(outcome, "deltas", 0), "".join(answer.pieces)
+        if len(answer.pieces) != deltas:
+            report.fault(f"tokens of {turn_id}: {len(answer.pieces)} deltas read, the log says {deltas}")
+        if isinstance(outcome, TurnCompleted | TurnCancelled) and read != outcome.text:
+            report.fault(f"tokens of {turn_id}: {read!r} read, {outcome.text!r} in the log")
+
+
+def _differences(terminal: Token, kind: TokenKind, outcome: Any) -> list[str]:
+    """Say where a terminal token is not the outcome's; told again it may leave out a text that memory has lost."""
+    cause = getattr(outcome, "cause", getattr(outcome, "reason", None)) if kind is TokenKind.FAILED else None
+    wanted = {"kind": kind, "attempt": outcome.attempt, "deltas": getattr(outcome, "deltas", 0), "cause": cause}
+    found = [
+        f"the terminal's {name} is {getattr(terminal, name)!r}, the log's {value!r}"
+        for name, value in wanted.items()
+        if getattr(terminal, name) != value
+    ]
+    if terminal.text is not None and terminal.text != getattr(outcome, "text", None):
+        found.append(f"the terminal repeats another text: {terminal.text!r}")
+    return found
 
 
 def _check_calls(
