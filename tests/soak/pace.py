@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from tests.soak.trend import MIN_POINTS
 
-#: How many times its own time, and its least number of cycles, a measurement may take to become flat: a cache that
-#: fills late is no leak, and on a busy machine the time alone leaves too few points.
+#: A cache that fills late is no leak, and on a busy machine the time alone leaves too few points.
 _PATIENCE = 3
-
 
 #: ``(what, part)``: what is measured, and which part of its time is over.
 OnCycle = Callable[[str, float], None]
@@ -24,10 +22,12 @@ class Pace:
     Attributes:
         seconds: How long it measures, unless that is too little for a judgement.
         on_cycle: Told after each cycle, for a progress bar.
+        patience: How many times its own time, and its least number of cycles, it may take to become flat.
     """
 
     seconds: float
     on_cycle: OnCycle
+    patience: int = _PATIENCE
 
     def cycles(
         self, what: str, *, at_least: int = MIN_POINTS, is_flat: Callable[[], bool] = lambda: True
@@ -39,7 +39,7 @@ class Pace:
             spent = time.monotonic() - began
             self.on_cycle(what, min(1.0, spent / self.seconds))
             is_long_enough = number >= at_least and spent >= self.seconds
-            is_over = number >= _PATIENCE * at_least and spent >= _PATIENCE * self.seconds
+            is_over = number >= self.patience * at_least and spent >= self.patience * self.seconds
             if is_long_enough and (is_over or is_flat()):
                 return
             number += 1

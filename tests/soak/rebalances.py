@@ -11,7 +11,7 @@ from tests.soak.resources import findings_since, held_here
 from tests.support.deployment import Deployment, LocalWorker
 
 SESSIONS_A_CYCLE = 20
-_TIMEOUT_S = 40.0
+_TIMEOUT_S = 60.0
 
 
 async def soak_rebalances(deployment: Deployment, pace: Pace) -> list[Finding]:

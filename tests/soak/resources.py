@@ -15,7 +15,9 @@ from tests.soak.finding import Finding
 
 #: RocksDB holds this file of each open database.
 _ROCKSDB_LOCK = "LOCK"
-_SETTLE_S = 5.0
+
+#: How long what ended may take to be gone, in seconds; nothing waits where all is gone.
+_SETTLE_S = 30.0
 
 #: Connections that may be more than at first: one of each Kafka client that had been idle then.
 _RECONNECTS = 2

@@ -2,6 +2,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from tests.soak import resources
 from tests.soak.finding import Finding, SoakReport
 from tests.soak.lifecycles import soak_lifecycles
 from tests.soak.pace import Pace
@@ -15,9 +16,9 @@ from tests.support.deployment import Deployment
 pytestmark = pytest.mark.timeout(400)
 
 
-def pace(seconds: float) -> Pace:
+def pace(seconds: float, **options: int) -> Pace:
     """So many seconds, unless a judgement needs more."""
-    return Pace(seconds, lambda _what, _part: None)
+    return Pace(seconds, lambda _what, _part: None, **options)
 
 
 @pytest.mark.parametrize(
@@ -28,26 +29,35 @@ async def test_soak_nothing_grows(
 ) -> None:
     """Sessions, agents and workers come and go: memory, tasks, files, threads and RocksDB handles stay.
 
-    ``test_planted_*`` show that each kind of leak is found; by hand for longer: ``make soak DURATION=600``.
+    ``test_planted_*`` show that each kind of leak is found; by hand for longer, and there what is not clear is a fault
+    as well: ``make soak DURATION=600``.
     """
-    SoakReport(await run(deployment, pace(seconds))).assert_clean()
+    SoakReport(await run(deployment, pace(seconds))).assert_nothing_leaks()
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for what was planted to go."""
+    monkeypatch.setattr(resources, "_SETTLE_S", 1.0)
+
+
+@pytest.mark.usefixtures("hasty")
 async def test_planted_in_sessions_each_is_found(deployment: Deployment) -> None:
     """A list that keeps turns, a task never awaited and a file never closed are told apart, with their places."""
     with planted("list", "task", "file"):
-        found = {f.what: f for f in await soak_sessions(deployment, pace(0.1), sessions_a_cycle=10)}
-    leaks = {what for what, finding in found.items() if finding.is_fault}
-    assert leaks == {"sessions: traced memory", "sessions: tasks", "sessions: file descriptors"}
+        report = SoakReport(await soak_sessions(deployment, pace(0.1, patience=1), sessions_a_cycle=10))
+    found = {finding.what: finding for finding in report.leaks}
+    assert found.keys() >= {"sessions: traced memory", "sessions: tasks", "sessions: file descriptors"}
     assert any("plants.py" in place for place in found["sessions: traced memory"].growth)
     assert "plants.py" in found["sessions: file descriptors"].detail
     assert "waits_for_nothing" in found["sessions: tasks"].detail
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_planted_in_lifecycles_each_is_found(deployment: Deployment) -> None:
     """Databases that stay open, and workers that the collector never sees again, are found."""
     with planted("store", "frozen"):
-        found = {f.what: f for f in await soak_lifecycles(deployment, pace(0.1))}
-    leaks = {what for what, finding in found.items() if finding.is_fault}
-    assert {"lifecycles: traced memory", "lifecycles: RocksDB handles"} <= leaks
+        report = SoakReport(await soak_lifecycles(deployment, pace(0.1, patience=1)))
+    found = {finding.what: finding for finding in report.leaks}
+    assert found.keys() >= {"lifecycles: traced memory", "lifecycles: RocksDB handles"}
     assert found["lifecycles: traced memory"].growth

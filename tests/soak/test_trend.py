@@ -1,9 +1,12 @@
+import math
 import random
+from contextlib import nullcontext
 
 import pytest
 
-from tests.soak.finding import Limits, finding_of_trend
-from tests.soak.trend import MIN_POINTS, trend_of
+from tests.soak.finding import Limits, SoakReport, finding_of_trend
+from tests.soak.process import limits_over
+from tests.soak.trend import MIN_POINTS, Trend, trend_of
 
 LIMITS = Limits(tolerated=16, noticed=256)
 
@@ -43,7 +46,50 @@ def test_finding_of_wide_interval_is_not_clean() -> None:
     trend = trend_of(_points(0, 2e6))
     assert not LIMITS.is_leak(trend)
     assert not LIMITS.is_flat(trend)
-    assert finding_of_trend("x", trend, LIMITS, per="session").is_fault
+    found = finding_of_trend("x", trend, LIMITS, per="session")
+    assert (found.is_fault, found.is_sure) == (True, False)
+
+
+@pytest.mark.parametrize(("slope", "faults", "leaks"), [(0, 0, 0), (100, 1, 1)])
+def test_report_of_trend_leaks_are_the_faults_that_are_sure(slope: float, faults: int, leaks: int) -> None:
+    """A short run fails on those alone, one by hand on whatever is not flat."""
+    unclear = finding_of_trend("unclear", trend_of(_points(0, 2e6)), LIMITS, per="session")
+    report = SoakReport([unclear, finding_of_trend("x", trend_of(_points(slope, 20_000)), LIMITS, per="session")])
+    assert (len(report.faults), len(report.leaks)) == (1 + faults, leaks)
+    with pytest.raises(AssertionError, match=f"{1 + faults} faults"):
+        report.assert_clean()
+    with pytest.raises(AssertionError, match="1 leaks") if leaks else nullcontext():
+        report.assert_nothing_leaks()
+
+
+def test_limits_over_many_sessions_are_sharper() -> None:
+    """As the docstring says, and never beyond what a short run tolerates."""
+    assert [round(limits_over(10**power).tolerated) for power in range(7)] == [2048] * 4 + [1934, 424, 273]
+
+
+def test_limits_over_a_long_run_find_what_a_short_one_cannot() -> None:
+    """600 bytes a session under steps of 64 KiB: over 100,000 sessions a leak, over 6,000 not to be told from settling.
+
+    Fails with the limits of a short run, whatever its length.
+    """
+
+    def grown(sessions: int) -> tuple[Trend, Limits]:
+        made = random.Random(7)
+        points = [(x, 2e8 + 65_536 * round((600 * x + made.gauss(0, 3e5)) / 65_536)) for x in range(0, sessions, 150)]
+        return trend_of(points), limits_over(points[-1][0])
+
+    trend, limits = grown(100_000)
+    assert limits.is_leak(trend)
+    trend, limits = grown(6_000)
+    assert not limits.is_leak(trend)
+
+
+def test_limits_over_a_long_run_tolerate_what_settles() -> None:
+    """12 MiB that native memory takes ever more slowly, as its arenas and table files fill."""
+    points = [(x, 2e8 + 12 * 2**20 * (1 - math.exp(-x / 20_000))) for x in range(0, 60_000, 150)]
+    limits = limits_over(points[-1][0])
+    assert not limits.is_leak(trend_of(points))
+    assert limits.is_flat(trend_of(points))
 
 
 def test_trend_of_too_few_points_raises() -> None:

@@ -2,7 +2,8 @@
 
 The median of the slopes of all pairs of points, with Sen's interval from the order statistics (Sen 1968). No
 distribution is assumed, and a step (a dict that doubles, an allocator that takes another arena) moves a median little
-where it would tilt a least-squares line.
+where it would tilt a least-squares line. The interval takes the points' errors for independent: what settles slowly
+over a whole run is a slope to it, and has to be tolerated as such (``process.limits_over``).
 """
 
 from __future__ import annotations

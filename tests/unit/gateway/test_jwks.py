@@ -49,7 +49,8 @@ class _Issuer:
         return web.Response(status=500)
 
     def options(self, **more: float) -> JwtOptions:
-        return JwtOptions(issuer="i", audience="a", jwks_url=f"http://127.0.0.1:{self.port}/jwks", **more)  # type: ignore[arg-type]
+        patient = {"timeout_s": 60.0, **more}
+        return JwtOptions(issuer="i", audience="a", jwks_url=f"http://127.0.0.1:{self.port}/jwks", **patient)  # type: ignore[arg-type]
 
 
 @pytest.fixture
