@@ -3,8 +3,9 @@
 A subscriber names a session and a cursor. What lies between its cursor and the live reader's place is read by a second
 reader, in passes that many subscribers share; then the live reader takes over, record by record and without a gap:
 both speak on one event loop, and each subscriber knows the next offset it is to see. Buffers are bounded. A live
-subscriber whose buffer is full is cut off with an error that carries its cursor; one that still reads what was there
-before it came is set aside instead, until it has read. Nobody ever waits for a slow one.
+subscriber that left what it had unread until its buffer was full is cut off with an error that carries its cursor. One
+that could not read yet, because all of it came at once, or that still reads what was there before it came, is set aside
+instead: what follows is read again once it has read. Nobody ever waits for a slow one.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ from topics.access import GRANT, is_denied
 
 logger = logging.getLogger(__name__)
 
-#: Records and characters a subscriber may leave unread; the first to be reached counts, one record always fits.
+#: Records and bytes (of their values, as they lie in Kafka) a subscriber may leave unread; the first to be reached
+#: counts, one record always fits.
 BUFFER_RECORDS: Final = 256
-BUFFER_CHARS: Final = 256 * 1024
+BUFFER_BYTES: Final = 256 * 1024
 
 #: A reader begins at a cursor that is no farther than this from the end; behind others it is read in a pass.
 _NEAR: Final = 2000
@@ -50,17 +52,18 @@ _IDLE_S: Final = 10.0
 
 
 class TokenRecord(Struct, frozen=True, gc=False):
-    """A token and where it lies."""
+    """A token, where it lies, and how many bytes its value has there."""
 
     partition: int
     offset: int
     token: Token
+    size: int = 0
 
 
 class _Mode(Enum):
     LIVE = auto()
     PAST = auto()  #: Part of a pass, or of the next one.
-    PARKED = auto()  #: Its buffer is full of the past; goes on when it has read.
+    PARKED = auto()  #: Its buffer is full, and not by its fault; goes on when it has read.
     CUT = auto()  #: Ends when its buffer is empty.
 
 
@@ -75,8 +78,8 @@ class Subscription:
     """
 
     __slots__ = (
-        "_buffer", "_chars", "_epoch", "_error", "_fanout", "_limit", "_mode", "_taken", "_waiter", "first_end",
-        "key", "next_offset", "partition",
+        "_buffer", "_epoch", "_error", "_fanout", "_limit", "_mode", "_reads_by", "_size", "_taken", "_waiter",
+        "first_end", "key", "next_offset", "partition",
     )  # fmt: skip
 
     def __init__(self, fanout: FanOut, key: bytes, start: Cursor, limit: int, first_end: int) -> None:
@@ -86,7 +89,9 @@ class Subscription:
         self._fanout = fanout
         self._limit = limit
         self._buffer: deque[TokenRecord] = deque()
-        self._chars = 0
+        self._size = 0
+        #: The batch of the fan-out after which it should have read something.
+        self._reads_by = 0
         self._taken = start.offset
         self._epoch = start.epoch
         self.next_offset = start.next_offset
@@ -160,10 +165,11 @@ class Subscription:
 
     def _take(self) -> TokenRecord:
         record = self._buffer.popleft()
-        self._chars -= len(record.token.text or "")
+        self._size -= record.size
+        self._reads_by = self._fanout.batch + 1
         self._taken = record.offset
         self._epoch = max(self._epoch, record.token.epoch)
-        if self._mode is _Mode.PARKED and len(self._buffer) <= self._limit // 2 and self._chars <= BUFFER_CHARS // 2:
+        if self._mode is _Mode.PARKED and len(self._buffer) <= self._limit // 2 and self._size <= BUFFER_BYTES // 2:
             self._fanout.go_on(self)
         return record
 
@@ -171,11 +177,12 @@ class Subscription:
         """Take a record if there is room; False where there is none. One that was seen is taken for granted."""
         if record.offset < self.next_offset:
             return True
-        length = len(record.token.text or "")
-        if self._buffer and (len(self._buffer) >= self._limit or self._chars + length > BUFFER_CHARS):
+        if self._buffer and (len(self._buffer) >= self._limit or self._size + record.size > BUFFER_BYTES):
             return False
+        if not self._buffer:
+            self._reads_by = self._fanout.batch
         self._buffer.append(record)
-        self._chars += length
+        self._size += record.size
         self.next_offset = record.offset + 1
         self._wake()
         return True
@@ -200,6 +207,11 @@ class Subscription:
         self._mode = _Mode.PARKED
 
     @property
+    def is_slow(self) -> bool:
+        """Whether it has taken nothing of what it has, although its task has run since that came."""
+        return self._reads_by <= self._fanout.settled
+
+    @property
     def end_cursor(self) -> Cursor:
         """Behind the last record that it will give if it ends now."""
         if not self._buffer:
@@ -208,7 +220,7 @@ class Subscription:
         return Cursor(self.partition, self._buffer[-1].offset, epoch)
 
     def cut_off(self) -> None:
-        """End: its buffer is full."""
+        """End: its buffer is full, and it does not read."""
         cursor = self.end_cursor
         text = f"more than {len(self._buffer)} records were left unread; subscribe again with the cursor {cursor}"
         self.end(SlowSubscriberError(text, cursor=str(cursor)))
@@ -270,6 +282,11 @@ class FanOut(FeedListener):
         offsets: The topic's bounds.
         codec: Decodes tokens; each record once.
         topic: Its name, for errors.
+
+    Attributes:
+        batch: How many times records came.
+        settled: The last batch that the tasks it woke have had a turn to read of. Several batches may be handed over
+            between two turns of a task, so that it is not enough that one came before another.
     """
 
     def __init__(
@@ -283,6 +300,7 @@ class FanOut(FeedListener):
         self._live: Feed | None = None
         self._past: Feed | None = None
         self._is_closed = False
+        self.batch = self.settled = 0
         self._recovering: set[asyncio.Task[None]] = set()
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -372,6 +390,7 @@ class FanOut(FeedListener):
         """Hand the next records to their subscribers."""
         if feed not in (self._live, self._past):
             return
+        self.batch += 1
         partitions, is_past = self._partitions, feed is self._past
         touched: set[_Partition] = set()
         for record in records:
@@ -388,6 +407,11 @@ class FanOut(FeedListener):
                 place.position = record.offset + 1
         for place in touched:
             self._end_pass(place)
+        # Behind the tasks that were woken just now, which read as far as they can at their turn.
+        asyncio.get_running_loop().call_soon(self._settle, self.batch)
+
+    def _settle(self, batch: int) -> None:
+        self.settled = batch
 
     def out_of_range(self, feed: Feed, partition: int) -> None:
         """A position is gone: retention overtook it, or the topic was made anew."""
@@ -419,15 +443,15 @@ class FanOut(FeedListener):
                 place.remove(one)
                 one.end(error)
             return
-        found = TokenRecord(record.partition, record.offset, token)
+        found = TokenRecord(record.partition, record.offset, token, len(record.value or b""))
         full = [one for one in group if not one.offer(found)]
         for one in full:
             place.remove(one)
-            if is_past or found.offset < one.first_end:
+            if not is_past and found.offset >= one.first_end and one.is_slow:
+                one.cut_off()
+            else:
                 one.park()
                 place.parked.add(one)
-            else:
-                one.cut_off()
 
     # -- Places
 

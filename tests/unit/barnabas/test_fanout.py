@@ -15,7 +15,7 @@ from barnabas.fanout_feed import FeedListener, FeedRecord
 from schemas.attempt import Attempt
 from schemas.errors import BrokerError, ClientError, CursorExpiredError, SlowSubscriberError
 from schemas.serdes import Codec
-from schemas.tokens import Token, TokenKind
+from schemas.tokens import Token, TokenKind, ToolUse
 
 CODEC = Codec()
 
@@ -78,12 +78,13 @@ class Topic:
             raise self.broken
         return Bounds(self.earliest, len(self.log))
 
-    def write(self, session: str, text: str, *, epoch: int = 1) -> None:
-        """Append a token."""
+    def write(self, session: str, text: str, *, epoch: int = 1, result: str | None = None) -> None:
+        """Append a token; one of a tool where there is a ``result``."""
         offset = len(self.log)
         token = Token(
             session_id=session, turn_id="t", message_id="m", attempt=Attempt(epoch), epoch=epoch, index=offset,
-            kind=TokenKind.DELTA, occurred_at=0, text=text,
+            kind=TokenKind.DELTA if result is None else TokenKind.TOOL, occurred_at=0, text=text,
+            tool=None if result is None else ToolUse(call_id="c", name="n", result=result),
         )  # fmt: skip
         self.log.append(FeedRecord(0, offset, session.encode(), CODEC.encode(token)))
 
@@ -182,7 +183,8 @@ async def test_slow_live_subscriber_is_cut_off_and_resumes_where_it_stopped(topi
     slow, quick = await topic.subscribe(limit=4), await topic.subscribe(limit=1000)
     for number in range(10):
         topic.write("ada", str(number), epoch=5)
-    topic.pump()
+        topic.pump()
+        await asyncio.sleep(0)
     assert taken(quick) == [str(number) for number in range(10)]
     seen = [(await anext(slow)).token.text for _ in range(4)]
     with pytest.raises(SlowSubscriberError) as cut:
@@ -194,15 +196,67 @@ async def test_slow_live_subscriber_is_cut_off_and_resumes_where_it_stopped(topi
     assert seen + taken(again) == [str(number) for number in range(10)]
 
 
-async def test_slow_live_subscriber_is_cut_off_by_characters_too(topic: Topic) -> None:
-    """A few long answers are as much as many short ones."""
+@pytest.mark.parametrize("is_tool", [False, True])
+async def test_slow_live_subscriber_is_cut_off_by_size_too(topic: Topic, *, is_tool: bool) -> None:
+    """A few long answers are as much as many short ones, and so are results of tools.
+
+    Fails for tools where characters of the text alone are counted.
+    """
     one = await topic.subscribe()
     for _ in range(4):
-        topic.write("ada", "x" * 100_000)
-    topic.pump()
+        topic.write("ada", "" if is_tool else "x" * 100_000, result="x" * 100_000 if is_tool else None)
+        topic.pump()
+        await asyncio.sleep(0)
     assert len(one._buffer) == 2
     with pytest.raises(SlowSubscriberError):
         [record async for record in one]
+
+
+@pytest.mark.parametrize("batches", [1, 20])
+async def test_batch_that_nobody_could_read_of_cuts_nobody_off(topic: Topic, batches: int) -> None:
+    """After a stall thousands of records come between two turns of a task; it reads them all, with a bounded buffer.
+
+    Fails where a full buffer alone is the reason, and, of several batches, where it is enough that one was before.
+    """
+    one, seen = await topic.subscribe(limit=256), list[str]()
+    largest = 0
+
+    async def read() -> None:
+        nonlocal largest
+        while len(seen) < 4000:
+            await one.ready()
+            largest = max(largest, len(one._buffer))
+            seen.extend(taken(one))
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    for number in range(4000):
+        topic.write("ada", str(number))
+    for _ in range(batches):
+        topic.feeds[0].pump(4000 // batches)
+    async with asyncio.timeout(60):
+        while not reading.done():
+            await asyncio.sleep(0)
+            topic.pump()
+    await reading
+    assert seen == [str(number) for number in range(4000)]
+    assert largest <= 256
+
+
+async def test_subscriber_that_takes_a_little_of_each_batch_is_not_cut_off(topic: Topic) -> None:
+    """It reads, behind the others; what follows waits for it in Kafka. Fails where what it takes is not noted."""
+    one, seen = await topic.subscribe(limit=4), list[str]()
+    for number in range(100):
+        topic.write("ada", str(number))
+        topic.write("ada", f"{number}+")
+        topic.pump()
+        await asyncio.sleep(0)
+        seen.append((await anext(one)).token.text or "")
+        assert len(one._buffer) <= 4
+    for _ in range(200):
+        topic.pump()
+        seen += taken(one)
+    assert seen == [text for number in range(100) for text in (str(number), f"{number}+")]
 
 
 async def test_what_lay_there_before_a_subscriber_came_cuts_nobody_off(topic: Topic) -> None:

@@ -28,6 +28,8 @@ BEGINNING = "?after=beginning"
 
 #: Records of 1.5 KB: more than what the gateway, the kernel and the client hold together.
 FLOOD = 1200
+#: Fewer than what one reader may leave unread.
+PIECE = 60
 
 
 def publish(served: Deployment, session: str, text: str, message_id: str | None = None) -> None:
@@ -177,13 +179,13 @@ async def _until_gone(url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def flood(served: Deployment) -> Iterator[Callable[[str, int], None]]:
-    """Give a function that writes many long token records of a session, as a fast worker would."""
+def flood(served: Deployment) -> Iterator[Callable[[str, range], None]]:
+    """Give a function that writes some of the flood's long token records of a session, as a fast worker would."""
     codec = Codec()
 
-    def write(session: str, count: int) -> None:
-        for index in range(count):
-            kind = TokenKind.STARTED if not index else TokenKind.COMPLETED if index == count - 1 else TokenKind.DELTA
+    def write(session: str, indexes: range) -> None:
+        for index in indexes:
+            kind = TokenKind.STARTED if not index else TokenKind.COMPLETED if index == FLOOD - 1 else TokenKind.DELTA
             token = Token(
                 session_id=session, turn_id="t", message_id="m", attempt=Attempt(0, 0), epoch=0, index=index, kind=kind,
                 text=f"{index} " * 300, occurred_at=0,
@@ -196,7 +198,7 @@ def flood(served: Deployment) -> Iterator[Callable[[str, int], None]]:
 
 
 async def test_reader_that_reads_nothing_is_cut_off_and_can_go_on(
-    served: Deployment, start_gateway: StartGateway, session: str, flood: Callable[[str, int], None]
+    served: Deployment, start_gateway: StartGateway, session: str, flood: Callable[[str, range], None]
 ) -> None:
     """Its connection is closed, what waited for it is let go, and behind its last event everything follows.
 
@@ -205,7 +207,7 @@ async def test_reader_that_reads_nothing_is_cut_off_and_can_go_on(
     gateway = start_gateway(served, send_timeout_s=1)
     lazy = _LazyReader(gateway, session)
     try:
-        flood(session, FLOOD)
+        flood(session, range(FLOOD))
         await asyncio.to_thread(
             served.wait, lambda: _open_streams(gateway) == 0, "the gateway lets go of who reads nothing"
         )
@@ -260,13 +262,16 @@ def _open_streams(gateway: GatewayProcess) -> float:
 
 
 async def test_slow_reader_is_told_that_it_was_cut_off(
-    served: Deployment, start_gateway: StartGateway, session: str, flood: Callable[[str, int], None]
+    served: Deployment, start_gateway: StartGateway, session: str, flood: Callable[[str, range], None]
 ) -> None:
     """Its buffer is full; when it reads again it gets what was in it, then the reason, and comes back for the rest."""
     gateway = start_gateway(served, send_timeout_s=60)
-    lazy = _LazyReader(gateway, session)
+    lazy, quick = _LazyReader(gateway, session), EventSource()
     try:
-        flood(session, FLOOD)
+        async with quick.connect(gateway.stream(session, BEGINNING)) as watched:
+            for begin in range(0, FLOOD, PIECE):  # all at once would have it set aside: it could not read in between
+                flood(session, range(begin, begin + PIECE))
+                await quick.take(watched, lambda source, end=begin + PIECE: len(source.events) >= end)
         reader = await asyncio.to_thread(lazy.rest)
     finally:
         lazy.close()
