@@ -83,13 +83,13 @@ def understood(request: Request, body: ChatRequest, gateway: Gateway, tenant: st
             raise Refusal(400, "unsupported_parameter", f"{name} cannot be honoured: {why}", field=name)
     _check_length(gateway, body)
     key = idempotency_key(request)
-    session_id = _named_session(request, body)
+    session_id, named_by = _named_session(request, body)
     earlier = body.messages[:-1]
     if session_id is None:
         _check_fresh(earlier, key)
         session_id = uuid.uuid4().hex
     else:
-        session_id = checked_session(session_id, tenant, field="user")
+        session_id = checked_session(session_id, tenant, field=named_by)
     text = _text_of(body.messages[-1])
     check_text(gateway, text, field="messages")
     metadata = {name: value for name, value in (body.metadata or {}).items() if name != _METADATA_SESSION}
@@ -113,12 +113,13 @@ def _check_length(gateway: Gateway, body: ChatRequest) -> None:
             raise Refusal(400, "unsupported_parameter", text, field=name)
 
 
-def _named_session(request: Request, body: ChatRequest) -> str | None:
-    """Return the session as the first that names it does; None for a new one."""
+def _named_session(request: Request, body: ChatRequest) -> tuple[str | None, str]:
+    """Return the session as the first that names it does, None for a new one; and which field that was."""
     header = request.headers.get(SESSION_HEADER)
     if header is not None:
-        return from_header(header)
-    return (body.metadata or {}).get(_METADATA_SESSION) or body.user or None
+        return from_header(header), SESSION_HEADER
+    labelled = (body.metadata or {}).get(_METADATA_SESSION)
+    return (labelled, f"metadata.{_METADATA_SESSION}") if labelled else (body.user or None, "user")
 
 
 def _check_fresh(earlier: list[ChatMessage], key: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from barnabas.client import Sent
 from barnabas.gateway.bodies import read_body, read_query, reply
@@ -16,6 +16,7 @@ from barnabas.gateway.gateway import Gateway, gateway_of
 from barnabas.gateway.naming import (
     IDEMPOTENCY_HEADER,
     MAX_ID_CHARS,
+    checked_session,
     idempotency_key,
     principal_of,
     session_of,
@@ -24,6 +25,7 @@ from barnabas.gateway.naming import (
 from barnabas.gateway.operation import Header, Reply, operation
 from barnabas.gateway.problems import Refusal
 from barnabas.gateway.security.principal import Principal
+from barnabas.gateway.session_route import SessionRoute
 
 #: As long as the log keeps one.
 _Reason = Annotated[str, Meta(max_length=300)]
@@ -186,6 +188,7 @@ async def publish(
     gateway: Gateway, principal: Principal, session_id: str, message: NewMessage, *, message_id: str | None = None
 ) -> Sent:
     """Publish a message; ``message_id`` stands above its own. Raises as :meth:`Client.send` and the checks below."""
+    checked_session(session_id, principal.tenant, field="id")
     check_text(gateway, message.text, field="text")
     check_agent(gateway, message.agent, field="agent")
     return await gateway.client.send(
@@ -241,7 +244,7 @@ def _accepted(session_id: str, sent: Sent) -> Response:
 def routes() -> list[BaseRoute]:
     """Return the module's routes."""
     return [
-        Route("/sessions/{id}/messages", send_message, methods=["POST"]),
-        Route("/sessions/{id}/cancel", cancel_turn, methods=["POST"]),
-        Route("/sessions/{id}", erase_session, methods=["DELETE"]),
+        SessionRoute("/sessions/{id}/messages", send_message, methods=["POST"]),
+        SessionRoute("/sessions/{id}/cancel", cancel_turn, methods=["POST"]),
+        SessionRoute("/sessions/{id}", erase_session, methods=["DELETE"]),
     ]

@@ -33,17 +33,28 @@ def principal_of(connection: HTTPConnection) -> Principal:
 
 
 def session_of(connection: HTTPConnection) -> str:
-    """Return the session id in the path (``{id}``); raises as :func:`checked_session`."""
-    return checked_session(connection.path_params["id"], principal_of(connection).tenant, field="id")
-
-
-def checked_session(session_id: str, tenant: str | None, *, field: str) -> str:
-    """Return a session id that a key can be made of.
+    """Return the session id in the path (``{id}``); behind a tenant it may have a ``/``, since Kafka may have such.
 
     Raises:
         Refusal: 422: it is too long, or has control characters.
         InvalidMessageError: It is impossible for another reason.
     """
+    return _possible(connection.path_params["id"], principal_of(connection).tenant, field="id")
+
+
+def checked_session(session_id: str, tenant: str | None, *, field: str) -> str:
+    """Return the id of a session that a message is for; raises as :func:`session_of`, and where it has a ``/``.
+
+    Without a tenant a ``/`` would name one. Behind a tenant a key could hold it; it is refused all the same, so that
+    what a program calls its sessions does not depend on its key, and no proxy that decodes paths parts a session from
+    its routes.
+    """
+    if "/" in session_id:
+        raise Refusal(422, "invalid_session_id", "a session id has no '/'", field=field)
+    return _possible(session_id, tenant, field=field)
+
+
+def _possible(session_id: str, tenant: str | None, *, field: str) -> str:
     if len(session_id) > MAX_SESSION_CHARS:
         text = f"a session id has at most {MAX_SESSION_CHARS} characters"
     elif any(unicodedata.category(char) == "Cc" for char in session_id):

@@ -18,6 +18,7 @@ from barnabas.gateway.operation import JSON, Header, Reply, operation
 from barnabas.gateway.paging import OFFSET_PATTERN, PLACE_PATTERN, Place, number_of, page, place_of
 from barnabas.gateway.problems import Refusal
 from barnabas.gateway.security.principal import Principal
+from barnabas.gateway.session_route import SessionRoute
 from barnabas.gateway.session_views import (
     EventsPage,
     MemoriesPage,
@@ -272,10 +273,10 @@ def routes() -> list[BaseRoute]:
     of_session = "/sessions/{id}"
     return [
         Route("/sessions", list_sessions, methods=["GET"]),
-        Route(of_session, show_session, methods=["GET"]),
-        Route(f"{of_session}/events", list_events, methods=["GET"]),
-        Route(f"{of_session}/transcript", show_transcript, methods=["GET"]),
-        Route(f"{of_session}/memories", list_memories, methods=["GET"]),
+        SessionRoute(of_session, show_session, methods=["GET"]),
+        SessionRoute(f"{of_session}/events", list_events, methods=["GET"]),
+        SessionRoute(f"{of_session}/transcript", show_transcript, methods=["GET"]),
+        SessionRoute(f"{of_session}/memories", list_memories, methods=["GET"]),
     ]
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from barnabas.gateway.bodies import read_query
@@ -25,6 +25,7 @@ from barnabas.gateway.operation import Header, Reply, operation
 from barnabas.gateway.problems import Refusal, problem_of
 from barnabas.gateway.pulse import Pulse
 from barnabas.gateway.session_reader import SessionReader, open_reader
+from barnabas.gateway.session_route import SessionRoute
 from barnabas.gateway.stream_event import StreamEvent, sse_frame
 from schemas.errors import BarnabasError
 from schemas.ids import turn_id_for
@@ -177,4 +178,4 @@ class EventStream(Response):
 
 def routes() -> list[BaseRoute]:
     """Return the module's routes."""
-    return [Route("/sessions/{id}/stream", stream, methods=["GET"])]
+    return [SessionRoute("/sessions/{id}/stream", stream, methods=["GET"])]

@@ -9,22 +9,24 @@ gateway says   ``open`` (first, with the cursor), ``accepted`` (the message is i
                ``alive`` (a sign of life, with a cursor), ``problem`` (what the client said, or why it ends)
 =============  =========================================================================================
 
-A message or cancel that is wrong is answered with a ``problem`` and ends nothing. What ends it is closed with 4000 and
-the problem's status: 4400 (a cursor that is none), 4410 (its records are gone), 4422, 4503 (cut off for slowness, or
-Kafka is away: come back with the last cursor). 1012: the gateway is being restarted; 1003: a binary message.
+A message or cancel that is wrong, or one too many (429: each counts as a request), is answered with a ``problem`` and
+ends nothing. What ends it is closed with 4000 and the problem's status: 4400 (a cursor that is none), 4410 (its records
+are gone), 4422, 4503 (cut off for slowness, or Kafka is away: come back with the last cursor). 1012: the gateway is
+being restarted; 1003: a binary message.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import BaseRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from barnabas.gateway.bodies import read_query, refusal_of
@@ -41,8 +43,10 @@ from barnabas.gateway.messages import (
 from barnabas.gateway.naming import principal_of, session_of
 from barnabas.gateway.problems import Problem, Refusal, problem_of
 from barnabas.gateway.pulse import Pulse
+from barnabas.gateway.security.guard import TAKE
 from barnabas.gateway.security.principal import Principal
 from barnabas.gateway.session_reader import SessionReader, open_reader
+from barnabas.gateway.session_route import SessionSocketRoute
 from barnabas.gateway.stream_event import StreamEvent, json_text
 from schemas.errors import BarnabasError
 
@@ -127,6 +131,7 @@ class Conversation:
         self._reader = reader
         self._session_id = session_id
         self._principal = principal
+        self._count_order: Callable[[], None] = websocket.scope["state"][TAKE]
         self._is_ending = self._is_beat_due = False
 
     async def run(self) -> None:
@@ -205,6 +210,7 @@ class Conversation:
     async def _answer(self, text: str) -> str:
         """Do what the client says, and return what is said to that."""
         try:
+            self._count_order()
             self._principal.require("sessions:write")
             return json_text(await self._carry_out(_order_of(text)))
         except (BarnabasError, HTTPException) as error:
@@ -250,4 +256,4 @@ async def _close_with(websocket: WebSocket, problem: Problem) -> None:
 
 def routes() -> list[BaseRoute]:
     """Return the module's routes."""
-    return [WebSocketRoute("/sessions/{id}/ws", conversation)]
+    return [SessionSocketRoute("/sessions/{id}/ws", conversation)]

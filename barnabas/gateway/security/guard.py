@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -31,6 +32,10 @@ _log = structlog.get_logger(__name__)
 #: credentials where anybody is asked for them, those of routes to come as well.
 PUBLIC_PATHS: Final = frozenset({"/", "/favicon.ico", "/healthz", "/readyz", "/openapi.json"})
 PUBLIC_PREFIX: Final = "/assets/"
+
+#: In a WebSocket's ``scope["state"]``: what each of its orders calls, as a request of its own would be counted. Takes
+#: nothing, and raises the refusal.
+TAKE: Final = "take"
 
 #: What pages of allowed sites may read beside the usual.
 _EXPOSED: Final = (
@@ -90,7 +95,10 @@ class Guard:
         except (BarnabasError, HTTPException) as error:
             await _refuse(error, scope, receive, exchange)
             return
-        scope.setdefault("state", {})["principal"] = principal
+        state = scope.setdefault("state", {})
+        state["principal"] = principal
+        if scope["type"] == "websocket":
+            state[TAKE] = partial(self._take, caller)
         exchange.expires_at = principal.expires_at
         place = self._streams.place(caller)
         if _lasts(scope):
@@ -147,6 +155,8 @@ class Guard:
         return principal, caller
 
     def _take(self, caller: Hashable) -> None:
+        if caller is None:
+            return
         wait = self._buckets.take(caller)
         if wait:
             text = f"too many requests; wait {wait:.2g} s"

@@ -21,7 +21,7 @@ SECRET = "a-secret-of-this-test"
 
 #: Sessions without a tenant, and how many messages each was sent.
 PLAIN = {f"s{number:02}": 1 + number % 3 for number in range(12)}
-ACME = {"acme/s00", "acme/x", "acmé/s00"}
+ACME = {"acme/s00", "acme/team/ada", "acme/x", "acmé/s00"}
 TALKATIVE = "talkative"
 LONG = 9
 
@@ -253,7 +253,7 @@ async def test_tenant_reaches_its_own_sessions_alone(running: Deployment, tmp_pa
     """Its ids are shown without it; those of others are not there, by every route, whoever else has the same id."""
     async with opened(running, tmp_path, scopes=("sessions:read",), tenant="acme", reads=READS) as api:
         found = await api.pages("/sessions", "sessions", limit=1)
-        assert [one["session_id"] for one in found] == ["s00", "x"]
+        assert [one["session_id"] for one in found] == ["s00", "team/ada", "x"]
         shown = await api.get("/sessions/s00")
         assert (shown["session_id"], shown["memory"][0]["text"]) == ("s00", "fast acme/s00 0")
         events = (await api.get("/sessions/s00/events"))["events"]
@@ -264,6 +264,9 @@ async def test_tenant_reaches_its_own_sessions_alone(running: Deployment, tmp_pa
             for path in ("", "/events", "/transcript", "/memories"):
                 answer = await api.http.get(f"/sessions/{name}{path}")
                 assert answer.status_code == 404, answer.text
+        for path in ("", "/events", "/memories"):  # as its publisher called it
+            assert "team/ada" in str(await api.get(f"/sessions/team%2Fada{path}"))
+        assert (await api.http.get("/sessions/team%2Fada/transcript")).text.startswith("# team/ada\n")
         offset = running.log().last_offset[TALKATIVE]
         await api.get(f"/sessions/{TALKATIVE}", 404, at=offset)
         for path in ("/agents", "/dead-letters", "/figures"):
