@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from barnabas.client import Part, Sent, TokenStream
 from barnabas.client.client import turn_error
 from barnabas.gateway.append_only import AppendOnly
+from barnabas.gateway.connection_guard import abort
 from barnabas.gateway.gateway import Gateway
 from barnabas.gateway.openai_types import CompletionUsage, FinishReason
 from barnabas.gateway.problems import Refusal, error_of, problem_of
@@ -93,6 +94,7 @@ class CompletionStream(Response):
         del self.headers["content-length"]
         self._gateway, self._sent, self._frames, self._began = gateway, sent, frames, began
         self._parts: TokenStream = gateway.client.stream(sent)
+        self._scope: Scope = {}
         self._send: Send = _nowhere
         self._has_begun = self._is_gone = self._has_text = False
         self._wrote_at = time.monotonic()
@@ -100,8 +102,7 @@ class CompletionStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write it; raises what went wrong before anything was written."""
-        del scope
-        self._send = send
+        self._scope, self._send = scope, send
         with self._gateway.streams.opened(KIND, self._end, is_resumable=False):
             watcher = asyncio.create_task(self._watch(receive))
             try:
@@ -175,6 +176,7 @@ class CompletionStream(Response):
                 await self._send({"type": "http.response.body", "body": content, "more_body": not is_last})
         except TimeoutError as error:  # it reads no more; what it lacks is in Kafka
             self._is_gone = True
+            abort(self._scope)  # closing would wait until it has read what it was sent
             await self._parts.aclose()
             raise _GoneError from error
 

@@ -1,4 +1,4 @@
-"""uvicorn's protocols with a bound on what waits to be written, and a way to let go of a client that takes nothing."""
+"""uvicorn's protocols with a bound on what waits to be written, and an end for a client that takes nothing of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from barnabas.gateway.write_watch import WriteWatch
 
 #: Bytes in this process that may wait for a client's socket before its writer has to wait as well.
 WRITE_BUFFER_BYTES: Final = 32 * 1024
@@ -21,12 +23,40 @@ EXTENSION: Final = "barnabas.connection"
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1; its requests carry :data:`EXTENSION`."""
+    """HTTP/1.1; its requests carry :data:`EXTENSION`.
+
+    Args:
+        write_timeout_s: Longest a client may take none of a response, in seconds; for ever unless given.
+    """
+
+    def __init__(self, *arguments: Any, write_timeout_s: float | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._watch = WriteWatch(self, write_timeout_s)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Bound the write buffer."""
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Watch it no longer."""
+        self._watch.stop()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Watch whether the client takes anything: responses that last have a pulse, but others wait for ever."""
+        super().pause_writing()
+        self._watch.begin(self.transport)
+
+    def resume_writing(self) -> None:
+        """It did."""
+        super().resume_writing()
+        self._watch.taken()
+
+    def on_response_complete(self) -> None:
+        """Watch what is left to write, however little."""
+        super().on_response_complete()
+        self._watch.begin(self.transport)
 
     def on_message_begin(self) -> None:
         """Add the extension to the request's scope."""
@@ -39,12 +69,36 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
 
 class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """WebSockets; they carry :data:`EXTENSION`."""
+    """WebSockets; they carry :data:`EXTENSION`.
+
+    Args:
+        write_timeout_s: Longest a client may take nothing of what is written, in seconds; for ever unless given.
+    """
+
+    def __init__(self, *arguments: Any, write_timeout_s: float | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._watch = WriteWatch(self, write_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Watch it no longer."""
+        self._watch.stop()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Watch whether the client takes anything."""
+        super().pause_writing()
+        self._watch.begin(self.transport)
+
+    def resume_writing(self) -> None:
+        """It did."""
+        super().resume_writing()
+        self._watch.taken()
 
     async def run_asgi(self) -> None:
-        """Add the extension to the scope."""
+        """Add the extension to the scope; watch what is left to write at the end."""
         cast("dict[str, Any]", self.scope)["extensions"][EXTENSION] = self
         await super().run_asgi()
+        self._watch.begin(self.transport)
 
     def forget_head(self) -> None:
         """Let go of the handshake, which is over."""

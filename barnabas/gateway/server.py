@@ -73,9 +73,12 @@ class GatewayServer:
             make_app(self._settings, gateway=self.gateway),
             loop="none",
             http=partial(  # type: ignore[arg-type]  # called as the class would be
-                BoundedProtocol, max_head_bytes=security.max_head_bytes, head_timeout_s=security.head_timeout_s
+                BoundedProtocol,
+                max_head_bytes=security.max_head_bytes,
+                head_timeout_s=security.head_timeout_s,
+                write_timeout_s=options.send_timeout_s,
             ),
-            ws=GuardedWebSocketProtocol,
+            ws=partial(GuardedWebSocketProtocol, write_timeout_s=options.send_timeout_s),  # type: ignore[arg-type]
             ws_max_size=options.max_body_bytes,
             ws_ping_interval=options.heartbeat_s,
             ws_ping_timeout=options.send_timeout_s,

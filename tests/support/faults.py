@@ -281,10 +281,12 @@ def _no_look_back(patch: Patch) -> None:
 
 def _no_send_timeout(patch: Patch) -> None:
     """The gateway waits for ever for a client that takes nothing."""
-    from barnabas.gateway import streams, websocket
+    from barnabas.gateway import completion_stream, streams, websocket
+    from barnabas.gateway.write_watch import WriteWatch
 
-    patch(streams, "abort", lambda _scope: None)
-    patch(websocket, "abort", lambda _scope: None)
+    for module in (completion_stream, streams, websocket):
+        patch(module, "abort", lambda _scope: None)
+    patch(WriteWatch, "begin", lambda _self, _transport: None)
 
 
 def _no_barrier(patch: Patch) -> None:

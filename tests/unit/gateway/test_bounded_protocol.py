@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
@@ -16,6 +17,8 @@ from barnabas.gateway.security import bounded_protocol
 from barnabas.gateway.security.bounded_protocol import BoundedProtocol
 
 MAX_BYTES = 2_000
+#: More than the kernel takes for a client that reads nothing.
+LARGE = 20_000_000
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 Serve = Callable[..., Awaitable[int]]
@@ -23,6 +26,10 @@ Serve = Callable[..., Awaitable[int]]
 
 async def _length(request: Request) -> Response:
     return PlainTextResponse(str(len(await request.body())))
+
+
+async def _large(request: Request) -> Response:
+    return PlainTextResponse("x" * LARGE, headers={"Connection": request.query_params["connection"]})
 
 
 async def _unread(_request: Request) -> Response:
@@ -34,14 +41,25 @@ async def serve() -> AsyncIterator[Serve]:
     """Give a function that serves and returns the port."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*, head_timeout_s: float = 30.0, keep_alive_s: int = 30) -> int:
+        async def start(
+            *, head_timeout_s: float = 30.0, keep_alive_s: int = 30, write_timeout_s: float | None = None
+        ) -> int:
             app = Starlette(
-                routes=[Route("/", _length, methods=["GET", "POST"]), Route("/unread", _unread, methods=["POST"])]
+                routes=[
+                    Route("/", _length, methods=["GET", "POST"]),
+                    Route("/large", _large),
+                    Route("/unread", _unread, methods=["POST"]),
+                ]
             )
             config = uvicorn.Config(
                 app,
                 loop="none",
-                http=partial(BoundedProtocol, max_head_bytes=MAX_BYTES, head_timeout_s=head_timeout_s),  # type: ignore[arg-type]
+                http=partial(  # type: ignore[arg-type]
+                    BoundedProtocol,
+                    max_head_bytes=MAX_BYTES,
+                    head_timeout_s=head_timeout_s,
+                    write_timeout_s=write_timeout_s,
+                ),
                 lifespan="off",
                 log_config=None,
                 timeout_keep_alive=keep_alive_s,
@@ -210,3 +228,26 @@ async def test_malformed_request_is_still_one(serve: Serve) -> None:
     async with _connected(await serve()) as connection:
         await connection.say(b"NONSENSE\r\n\r\n")
         assert (await connection.answer())[0] == 400
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+async def test_response_that_nobody_reads_ends_its_connection(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, connection: str
+) -> None:
+    """And what waited for it is let go.
+
+    Fails without the watch: closing waits until all is written, and by a proxy's or a client's fault that is never.
+    """
+    lost, connection_lost = asyncio.Event(), BoundedProtocol.connection_lost
+
+    def noting(self: BoundedProtocol, error: Exception | None) -> None:
+        connection_lost(self, error)
+        lost.set()
+
+    monkeypatch.setattr(BoundedProtocol, "connection_lost", noting)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", await serve(write_timeout_s=0.2)))
+        client.sendall(b"GET /large?connection=%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % connection.encode())
+        await asyncio.wait_for(lost.wait(), 60)
+        assert client.recv(12) == b"HTTP/1.1 200"
