@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final, Self
 
@@ -142,6 +143,23 @@ class Subscription:
         self._wake()
 
     @property
+    def reached(self) -> int:
+        """The offset before which everything of the session was offered to it."""
+        return self._fanout.reached(self) if self._mode in {_Mode.LIVE, _Mode.PAST} else self.next_offset
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Wake who waits in :meth:`ready` whenever the partition is read on, for as long as the block lasts.
+
+        For who waits for a place, not for a record: none of the session's may lie there.
+        """
+        self._fanout.watch(self)
+        try:
+            yield
+        finally:
+            self._fanout.unwatch(self)
+
+    @property
     def is_cut(self) -> bool:
         """Whether nothing follows what is buffered: it was closed, cut off, or reading ended."""
         return self._mode is _Mode.CUT
@@ -233,7 +251,7 @@ class Subscription:
 class _Partition:
     """What is read of one partition, and who reads it."""
 
-    __slots__ = ("idle", "live", "number", "parked", "passing", "past", "position", "waiting")
+    __slots__ = ("idle", "live", "number", "parked", "passing", "past", "position", "waiting", "watching")
 
     def __init__(self, number: int, position: int) -> None:
         self.number = number
@@ -246,6 +264,8 @@ class _Partition:
         self.past: dict[bytes, list[Subscription]] = {}
         self.waiting: set[Subscription] = set()
         self.parked: set[Subscription] = set()
+        #: Who is woken at each batch, beside the above.
+        self.watching: set[Subscription] = set()
         self.idle: asyncio.TimerHandle | None = None
 
     @property
@@ -357,12 +377,34 @@ class FanOut(FeedListener):
         """Return the next offset of a partition's live reader."""
         return self._partitions[partition].position
 
+    def reached(self, one: Subscription) -> int:
+        """Return the offset before which a subscription, live or reading the past, was offered everything."""
+        place = self._partitions.get(one.partition)
+        if place is None or one in place.waiting:
+            return one.next_offset
+        if one in place.live.get(one.key, ()):
+            return max(one.next_offset, place.position)
+        return max(one.next_offset, place.passing or 0)
+
+    def watch(self, one: Subscription) -> None:
+        """Nudge a subscription whenever its partition is read on, until it leaves or :meth:`unwatch`."""
+        place = self._partitions.get(one.partition)
+        if place is not None:
+            place.watching.add(one)
+
+    def unwatch(self, one: Subscription) -> None:
+        """Undo :meth:`watch`; repeatable."""
+        place = self._partitions.get(one.partition)
+        if place is not None:
+            place.watching.discard(one)
+
     def leave(self, one: Subscription) -> None:
         """Forget a subscription; a partition without any is let go after a while."""
         place = self._partitions.get(one.partition)
         if place is None:
             return
         place.remove(one)
+        place.watching.discard(one)
         if place.is_empty and place.idle is None:
             place.idle = asyncio.get_running_loop().call_later(_IDLE_S, self._let_go, place)
 
@@ -405,8 +447,13 @@ class FanOut(FeedListener):
                 touched.add(place)
             else:
                 place.position = record.offset + 1
+                if place.watching:
+                    touched.add(place)
         for place in touched:
-            self._end_pass(place)
+            if is_past:
+                self._end_pass(place)
+            for one in place.watching:
+                one.nudge()
         # Behind the tasks that were woken just now, which read as far as they can at their turn.
         asyncio.get_running_loop().call_soon(self._settle, self.batch)
 

@@ -23,6 +23,7 @@ session that is quiet for longer than tokens are kept can still be resumed.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from barnabas.client import Client
@@ -111,21 +112,26 @@ class SessionReader:
         self._records.close()
 
     async def has_ended(self) -> bool:
-        """Say whether the turn that is asked for had ended at the cursor: then nothing is left to wait for."""
+        """Say whether the turn that is asked for had ended at the cursor: then nothing is left to wait for.
+
+        Raises as :meth:`take`; it is to be closed then.
+        """
         if self._turn_id is None or not self._after.is_resumed:
             return False
-        try:
+        records = self._records
+        with suppress(TimeoutError), records.watching():  # nothing is known then
             async with asyncio.timeout(_CATCH_UP_S):
-                while True:
-                    record = await anext(self._records)
-                    if record.offset > self._after.offset:
+                # The cursor need not be of an event of this session: a sign of life is behind any record.
+                while (record := records.get_nowait()) is not None or (
+                    records.reached <= self._after.offset and not records.is_cut
+                ):
+                    if record is None:
+                        await records.ready()
+                    elif record.offset > self._after.offset:
                         self._pending = record
                         break
-                    self._filter.look_back(record.token)
-                    if record.offset == self._after.offset:
-                        break
-        except (TimeoutError, StopAsyncIteration):
-            pass  # the record at the cursor is gone, or is of no event: nothing is known
+                    else:
+                        self._filter.look_back(record.token)
         return self._filter.has_ended(self._turn_id)
 
 

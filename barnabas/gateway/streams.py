@@ -92,7 +92,12 @@ async def stream(request: Request) -> Response:
         after=request.headers.get("last-event-id") or query.after,
         turn_id=turn_id,
     )
-    if request.method == "HEAD" or await reader.has_ended():
+    try:
+        is_over = request.method == "HEAD" or await reader.has_ended()
+    except BaseException:
+        reader.close()  # else its partition would be read for nobody
+        raise
+    if is_over:
         reader.close()
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
     return EventStream(gateway, reader)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from barnabas.cursor import Cursor
+from barnabas.gateway.app import make_app
+from barnabas.gateway.gateway import Gateway
 from barnabas.gateway.pulse import Pulse
 from barnabas.gateway.session_reader import SessionReader
 from barnabas.gateway.token_filter import LOOK_BACK
+from barnabas.settings import Settings
 from schemas.attempt import Attempt
-from schemas.errors import SlowSubscriberError
+from schemas.errors import BrokerError, SlowSubscriberError
 from schemas.tokens import Token, TokenKind
 from tests.unit.barnabas.test_fanout import CODEC, FeedRecord, Topic
+from tests.unit.gateway.test_websocket import PublishingClient
 
 
 @pytest.fixture
@@ -96,6 +102,53 @@ async def test_turn_that_ended_before_the_cursor_is_known(topic: Topic) -> None:
     reader = await open_at(topic, Cursor(0, 1, 1), "t")
     topic.pump()
     assert await reader.has_ended()
+
+
+@pytest.mark.parametrize("before", [0, 5000])
+@pytest.mark.parametrize("has_come", [True, False])
+async def test_turn_that_ended_before_a_sign_of_life_is_known_at_once(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch, before: int, *, has_come: bool
+) -> None:
+    """The cursor is of another session's record; near the end, or read in a pass. Nobody waits for one of his own.
+
+    Fails where only records of the session are looked at: it takes all the time that it may.
+    """
+    monkeypatch.setattr("barnabas.gateway.session_reader._CATCH_UP_S", 3600)
+    live = await topic.subscribe("bob") if before else None
+    write_end(topic)
+    topic.fill(3)
+    topic.fill(before)
+    topic.pump()
+    reader = await open_at(topic, Cursor(0, 2, 1), "t")
+    if has_come:
+        topic.pump()
+    asked = asyncio.create_task(reader.has_ended())
+    async with asyncio.timeout(60):
+        while not asked.done():
+            await asyncio.sleep(0)
+            topic.feeds[-1].pump(1)
+    assert asked.result()
+    assert (live is None) == (len(topic.feeds) == 1)
+
+
+async def test_reader_that_fails_before_it_is_asked_anything_is_closed(
+    topic: Topic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its partition would be read for nobody, for ever."""
+
+    async def failing(_reader: SessionReader) -> bool:
+        raise BrokerError("Kafka is away")
+
+    monkeypatch.setattr(SessionReader, "has_ended", failing)
+    settings = Settings(data_dir=tmp_path)
+    gateway = Gateway(settings)
+    gateway.client = PublishingClient(topic)  # type: ignore[assignment]
+    transport = httpx.ASGITransport(make_app(settings, gateway=gateway))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        assert (await client.get("/sessions/ada/stream?turn=t&after=0:-1:1")).status_code == 503
+    place = topic.fanout._partitions[0]
+    assert place.is_empty
+    assert place.idle is not None
 
 
 async def test_turn_that_goes_on_is_shown_to_its_end_and_no_further(topic: Topic) -> None:
