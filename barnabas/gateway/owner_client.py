@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
@@ -17,7 +18,13 @@ from topics.members import Member
 logger = logging.getLogger(__name__)
 
 _CONNECT_S: Final = 0.5
+#: Longest wait for an answer, from when the question is sent.
 _ANSWER_S: Final = 2.0
+
+#: Questions to one worker at once, and the longest wait for a place among them: a burst is answered one by one,
+#: and is no sign of a dead worker.
+_AT_ONCE: Final = 32
+_QUEUE_S: Final = 5.0
 
 _Kind = TypeVar("_Kind", SessionAnswer, ListAnswer, WorkerFigures)
 
@@ -29,8 +36,25 @@ class Unserved(Enum):
     """Why a worker gave no answer."""
 
     WRONG = auto()  #: It is not the owner.
-    DOWN = auto()  #: It could not be reached, or did not answer in time.
+    DOWN = auto()  #: It could not be reached, or answered nobody in time.
+    BUSY = auto()  #: It answers others, and has no time for this one.
     NOT_NOW = auto()  #: It recovers, or would not answer.
+
+
+class _Line:
+    """Those who ask one worker.
+
+    Attributes:
+        users: How many they are, waiting or asking.
+        answers: How many it answered.
+        failures: How often it was found to be down.
+    """
+
+    __slots__ = ("answers", "failures", "places", "users")
+
+    def __init__(self) -> None:
+        self.places = asyncio.Semaphore(_AT_ONCE)
+        self.users = self.answers = self.failures = 0
 
 
 class OwnerClient:
@@ -47,8 +71,9 @@ class OwnerClient:
         self._headers = {} if secret is None else {"Authorization": f"Bearer {secret.get_secret_value()}"}
         self._http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=_ANSWER_S, sock_connect=_CONNECT_S),
-            connector=aiohttp.TCPConnector(limit_per_host=32),
+            connector=aiohttp.TCPConnector(limit=0),  # a wait for a connection would count as one for the answer
         )
+        self._lines: dict[str, _Line] = {}
 
     async def session(self, member: Member, key: bytes) -> SessionAnswer | Unserved:
         """Return a session as the worker has it."""
@@ -71,6 +96,40 @@ class OwnerClient:
         await self._http.close()
 
     async def _get(self, member: Member, path: str, query: Mapping[str, Any], kind: type[_Kind]) -> _Kind | Unserved:
+        line = self._lines.setdefault(member.url, _Line())
+        line.users += 1
+        try:
+            return await self._ask(line, member, path, query, kind)
+        finally:
+            line.users -= 1
+            if not line.users:
+                del self._lines[member.url]
+
+    async def _ask(
+        self, line: _Line, member: Member, path: str, query: Mapping[str, Any], kind: type[_Kind]
+    ) -> _Kind | Unserved:
+        failures = line.failures
+        try:
+            async with asyncio.timeout(_QUEUE_S):
+                await line.places.acquire()
+        except TimeoutError:
+            return Unserved.BUSY
+        try:
+            if line.failures != failures:
+                return Unserved.DOWN  # somebody has found out meanwhile
+            answers = line.answers
+            found = await self._answer(member, path, query, kind)
+            if found is Unserved.BUSY and line.answers == answers:
+                found = Unserved.DOWN  # the dead answer nobody
+            if found is Unserved.DOWN:
+                line.failures += 1
+            elif found is not Unserved.BUSY:
+                line.answers += 1
+            return found
+        finally:
+            line.places.release()
+
+    async def _answer(self, member: Member, path: str, query: Mapping[str, Any], kind: type[_Kind]) -> _Kind | Unserved:
         headers = {**self._headers, WORKER_HEADER: f"{self._prefix}/{member.worker}"}
         params = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in query.items()}
         try:
@@ -81,7 +140,7 @@ class OwnerClient:
                 return msgspec.json.decode(body, type=kind)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             logger.info("%s at %s does not answer: %r", member.worker, member.url, error)
-            return Unserved.DOWN
+            return Unserved.BUSY if isinstance(error, TimeoutError) else Unserved.DOWN
         except msgspec.DecodeError as error:
             logger.warning("%s at %s answers what cannot be read: %s", member.worker, member.url, error)
             return Unserved.NOT_NOW

@@ -13,6 +13,7 @@ from barnabas.gateway.freshness import Freshness
 from barnabas.gateway.log_reads import LogReads
 from barnabas.gateway.owner_client import OwnerClient, Unserved
 from barnabas.gateway.owners import Owners, ask_group
+from schemas.errors import SessionUnavailableError
 from schemas.session import Session
 from streams.options import ReadOptions
 from streams.reading.views import ListAnswer, Selection, SessionSummary, WorkerFigures
@@ -179,7 +180,13 @@ class Reads:
         return parts, sorted(freshness, key=lambda one: one.partition)
 
     def _is_worth_another(self, answer: Unserved, member: Member, partition: int) -> bool:
-        """Note what a worker's silence means; whether its partition may have another owner by now."""
+        """Note what a worker's silence means; whether its partition may have another owner by now.
+
+        Raises:
+            SessionUnavailableError: The owner is alive and has no time: the log would take longer, and more of it.
+        """
+        if answer is Unserved.BUSY:
+            raise SessionUnavailableError("the worker that owns this is busy; try again", retry_after=1.0)
         if answer is Unserved.WRONG:
             self._owners.wrong(partition, member)
         elif answer is Unserved.DOWN:
