@@ -6,7 +6,7 @@ The topic is a log: what an operator did is a ``DeadLetterResolved`` behind the 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple, Self
@@ -143,6 +143,22 @@ class DeadLetterLog:
                 if wanted.takes(placed):
                     yield placed
 
+    def bounds(self) -> dict[int, tuple[int, int]]:
+        """Return the offset of each partition's oldest record that is kept, and its end; raises as :meth:`read`."""
+        with self._reader(Start.END) as reader:
+            begins = reader.current_begins()
+            return {number: (begins[number], end) for number, end in reader.ends.items()}
+
+    def between(self, spans: Mapping[int, tuple[int, int]]) -> Iterator[tuple[Position, DeadLetterRecord]]:
+        """Yield the records of each partition from the first offset to before the second, in order.
+
+        Raises as :meth:`read`.
+        """
+        begins = {number: first for number, (first, _) in spans.items()}
+        ends = {number: end for number, (_, end) in spans.items()}
+        with self._reader(begins, partitions=sorted(spans), upto=ends) as reader:
+            yield from self._decoded(reader)
+
     def retry(self, wanted: Selection, *, by: str, amendment: Amendment | None = None) -> Iterator[Handled]:
         """Publish dead letters again, each under its ``message_id``; yields what became of each.
 
@@ -205,24 +221,39 @@ class DeadLetterLog:
         return Outgoing(topic, placed.position.partition, placed.letter.key, value, headers)
 
     def _records(self, wanted: Selection) -> Iterator[tuple[Position, DeadLetterRecord]]:
-        begins, topic = wanted.begins(), self._names.dead_letters
+        begins = wanted.begins()
         beyond = [number for number in begins or () if number >= self._partitions]
         if beyond:
             raise SettingsError(f"there is no partition {beyond[0]}; there are 0 to {self._partitions - 1}")
-        with TopicReader(
+        start = Start.BEGINNING if begins is None else begins
+        with self._reader(start, partitions=None if begins is None else sorted(begins)) as reader:
+            yield from self._decoded(reader)
+
+    def _decoded(self, reader: TopicReader) -> Iterator[tuple[Position, DeadLetterRecord]]:
+        for record in reader.until_end():
+            position = Position(record.partition, record.offset)
+            try:
+                found = self._codec.decode_dead_letter(record.value, topic=reader.topic, **position._asdict())
+            except DecodeError:
+                continue  # none of ours
+            yield position, found
+
+    def _reader(
+        self,
+        start: Start | Mapping[int, int],
+        *,
+        partitions: Sequence[int] | None = None,
+        upto: Mapping[int, int] | None = None,
+    ) -> TopicReader:
+        return TopicReader(
             self._servers,
-            topic,
-            start=Start.BEGINNING if begins is None else begins,
-            partitions=None if begins is None else sorted(begins),
+            self._names.dead_letters,
+            start=start,
+            partitions=partitions,
+            upto=upto,
             expected_count=self._partitions,
             client_config=self._client_config,
-        ) as reader:
-            for record in reader.until_end():
-                position = Position(record.partition, record.offset)
-                try:
-                    yield position, self._codec.decode_dead_letter(record.value, topic=topic, **position._asdict())
-                except DecodeError:
-                    continue  # none of ours
+        )
 
     def _publisher(self) -> MessagePublisher:
         return MessagePublisher(self._servers, client_config=self._client_config)

@@ -57,7 +57,7 @@ class TopicReader:
         topic: Its name.
         count: How many partitions it has.
         partitions: Those it reads.
-        ends: The end of each partition when the reader was made: the offset of the next record.
+        ends: The end of each partition when the reader was made: the offset of the next record; no more than ``upto``.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class TopicReader:
         *,
         start: Start | Mapping[int, int] = Start.END,
         partitions: Sequence[int] | None = None,
+        upto: Mapping[int, int] | None = None,
         expected_count: int | None = None,
         client_config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -77,6 +78,7 @@ class TopicReader:
             topic: Its name.
             start: Where to begin, or an offset for each partition.
             partitions: Which to read; all unless given.
+            upto: An offset before which each partition's reading ends, where that is before its end.
             expected_count: How many partitions the topic has to have.
             client_config: Further librdkafka settings.
 
@@ -95,7 +97,7 @@ class TopicReader:
                 f"partitions: {expected_count}, but {topic} has {self.count}; set it to that number"
             )
         self.partitions = tuple(range(self.count) if partitions is None else partitions)
-        self.ends = self.current_ends()
+        self.ends = {number: min(end, (upto or {}).get(number, end)) for number, end in self.current_ends().items()}
         self._at_end: set[int] = set()
         self._consumer = Consumer(
             {

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import heapq
-from typing import Annotated, Final
+from typing import Annotated
 
 from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from barnabas.dead_letters import PlacedLetter, Selection
 from barnabas.gateway.bodies import read_query, reply
-from barnabas.gateway.gateway import Gateway, gateway_of
+from barnabas.gateway.gateway import gateway_of
+from barnabas.gateway.letter_pages import Question, ShownLetter
 from barnabas.gateway.naming import principal_of
 from barnabas.gateway.operation import Reply, operation
-from barnabas.gateway.paging import PLACE_PATTERN, Place, place_of
-
-#: Of a dead letter's value so much is shown.
-_PREVIEW_BYTES: Final = 512
+from barnabas.gateway.paging import PLACE_PATTERN, place_of
 
 
 class DeadLettersQuery(Struct, frozen=True, kw_only=True):
@@ -115,14 +110,13 @@ async def list_dead_letters(request: Request) -> Response:
     principal_of(request).require("operate")
     gateway, query = gateway_of(request), read_query(request, DeadLettersQuery)
     behind = None if query.cursor is None else place_of(query.cursor)
-    found = await asyncio.to_thread(_dead_letters, gateway, query, behind)
-    chosen = found[: query.limit]
-    has_more = len(found) > query.limit
+    question = Question(query.limit, behind, query.cause, with_resolved=query.with_resolved)
+    found = await gateway.reads.letters.page(question)
     return reply(
         DeadLettersPage(
-            dead_letters=[letter for _, letter in chosen],
-            next_cursor=str(chosen[-1][0]) if has_more else None,
-            has_more=has_more,
+            dead_letters=[letter_view(letter) for letter in found.letters],
+            next_cursor=None if found.following is None else str(found.following),
+            has_more=found.following is not None,
         )
     )
 
@@ -132,27 +126,11 @@ def routes() -> list[BaseRoute]:
     return [Route("/dead-letters", list_dead_letters, methods=["GET"])]
 
 
-def _dead_letters(
-    gateway: Gateway, query: DeadLettersQuery, behind: Place | None
-) -> list[tuple[Place, DeadLetterView]]:
-    """Return the newest dead letters behind a place, one more than fit on the page; of all others nothing is kept."""
-    log = gateway.reads.dead_letters()
-    selection = Selection(cause=query.cause, with_resolved=query.with_resolved)
-    placed = ((_place(letter), letter_view(letter)) for letter in log.read(selection))
-    wanted = (one for one in placed if behind is None or one[0] < behind)
-    return heapq.nlargest(query.limit + 1, wanted, key=lambda one: one[0])
-
-
-def _place(placed: PlacedLetter) -> Place:
-    position = placed.position
-    return Place(placed.letter.occurred_at, f"{position.partition:05}.{position.offset:020}")
-
-
-def letter_view(placed: PlacedLetter) -> DeadLetterView:
+def letter_view(shown: ShownLetter) -> DeadLetterView:
     """Return a dead letter as it is shown; no more than some hundred bytes of it."""
-    letter, resolved, value = placed.letter, placed.resolved, placed.letter.value
+    letter, resolved = shown.letter, shown.resolved
     return DeadLetterView(
-        position=str(placed.position),
+        position=str(shown.position),
         occurred_at=letter.occurred_at,
         cause=letter.cause,
         detail=letter.detail,
@@ -161,8 +139,8 @@ def letter_view(placed: PlacedLetter) -> DeadLetterView:
         topic=letter.topic,
         partition=letter.partition,
         offset=letter.offset,
-        value_bytes=None if value is None else len(value),
-        preview=None if value is None else value[:_PREVIEW_BYTES].decode(errors="replace"),
+        value_bytes=shown.value_bytes,
+        preview=None if letter.value is None else letter.value.decode(errors="replace"),
         retry_of=letter.retry_of,
         resolved=None
         if resolved is None

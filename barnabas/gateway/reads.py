@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Self
 from barnabas.connection import Connection
 from barnabas.dead_letters import DeadLetterLog
 from barnabas.gateway.freshness import Freshness
+from barnabas.gateway.letter_pages import LetterPages
 from barnabas.gateway.log_reads import LogReads
 from barnabas.gateway.owner_client import OwnerClient, Unserved
 from barnabas.gateway.owners import Owners, ask_group
@@ -59,13 +60,21 @@ class Reads:
     """One for the gateway; make it with :meth:`open`."""
 
     def __init__(
-        self, connection: Connection, owners: Owners, workers: OwnerClient, log: LogReads, sources: Counter[str]
+        self,
+        connection: Connection,
+        owners: Owners,
+        workers: OwnerClient,
+        log: LogReads,
+        *,
+        letters: LetterPages,
+        sources: Counter[str],
     ) -> None:
         self._connection = connection
         self._sources = sources
         self._owners = owners
         self._workers = workers
         self.log = log
+        self.letters = letters
 
     @classmethod
     def open(cls, connection: Connection, options: ReadOptions, sources: Counter[str]) -> Self:
@@ -76,7 +85,8 @@ class Reads:
             Owners(ask_group(connection.client_config, names.group_id, names.messages)),
             OwnerClient(options, names.prefix),
             LogReads(connection),
-            sources,
+            letters=LetterPages(_letters(connection)),
+            sources=sources,
         )
 
     @property
@@ -84,13 +94,9 @@ class Reads:
         """How many the deployment has."""
         return self._connection.partitions
 
-    def dead_letters(self) -> DeadLetterLog:
-        """Return the deployment's dead letters; blocks when it is read."""
-        of = self._connection
-        return DeadLetterLog(of.servers, of.names, of.codec, partitions=of.partitions, client_config=of.client_config)
-
     async def close(self) -> None:
         """Release the connections."""
+        self.letters.close()
         await self._owners.close()
         await self._workers.close()
         await self.log.close()
@@ -192,3 +198,9 @@ class Reads:
         elif answer is Unserved.DOWN:
             self._owners.down(member)
         return answer is not Unserved.NOT_NOW
+
+
+def _letters(of: Connection) -> DeadLetterLog:
+    """Return the deployment's dead letters; a few of each partition are read at once, and no more are fetched ahead."""
+    config = {**of.client_config, "queued.max.messages.kbytes": 1024, "fetch.message.max.bytes": 256 * 1024}
+    return DeadLetterLog(of.servers, of.names, of.codec, partitions=of.partitions, client_config=config)

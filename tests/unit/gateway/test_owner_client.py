@@ -152,7 +152,8 @@ async def test_busy_owner_is_not_gone_around(client: OwnerClient, http: ToldHttp
     owners = Owners(lambda: {0: ADA})
     connection: Any = SimpleNamespace(partition_of=lambda _key: 0, partitions=1)
     log: Any = None
-    reads = Reads(connection, owners, client, log, Counter())
+    letters: Any = None
+    reads = Reads(connection, owners, client, log, letters=letters, sources=Counter())
     waits = asyncio.create_task(reads.session(b"waits"))
     await eventually(lambda: "waits" in http.asked, 60)
     http.say("quick")
