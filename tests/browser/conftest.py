@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import yaml
 from playwright.sync_api import Browser, sync_playwright
@@ -14,6 +16,7 @@ from infra.ports import free_port
 from tests.browser.chromium import MISSING, find
 from tests.browser.console_page import ConsolePage
 from tests.browser.script import SETTINGS, SHOP, script_json
+from tests.support.patience import ANSWER_S
 from tests.support.processes import BarnabasProcess, start_worker
 from topics.names import TopicNames
 
@@ -87,10 +90,23 @@ class Served:
 
     def _start_gateway(self, folder: Path, port: int) -> BarnabasProcess:
         arguments = ("gateway", "--json", "--port", str(port))
-        gateway = BarnabasProcess(arguments, env=self.env, log=folder / "gateway.log")
+        gateway = BarnabasProcess(
+            arguments, env=self.env, log=folder / "gateway.log", module="tests.support.gateway_main"
+        )
         self._processes.append(gateway)
         gateway.wait_ready()
         return gateway
+
+    def get(self, path: str, **query: object) -> Any:
+        """Ask the gateway for JSON."""
+        answer = httpx.get(self.url + path, params=query, timeout=ANSWER_S)  # type: ignore[arg-type]
+        answer.raise_for_status()
+        return answer.json()
+
+    def send(self, session: str, text: str) -> None:
+        """Send a message to a session by the gateway."""
+        answer = httpx.post(f"{self.url}/sessions/{session}/messages", json={"text": text}, timeout=ANSWER_S)
+        answer.raise_for_status()
 
     def open_gate(self, name: str) -> None:
         """Let the tool ``gate`` return."""

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
 #: On a busy machine; nothing waits for it where all is well.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 
 expect.set_options(timeout=PATIENCE_MS)
 

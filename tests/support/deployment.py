@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
+from msgspec.structs import replace
 
 from schemas.dead_letters import DeadLetter
 from schemas.ids import message_id_at
@@ -51,6 +52,12 @@ SCRIPT = Script(
     },
     default=Behaviour(reply="You said: {user} here", between_delay_s=0.012),
 )
+
+
+def stuck_script(**chunks: int) -> Script:
+    """Return the script of a worker that will be killed: answers to these first words stop for ever after so many."""
+    stuck = {f"{word} *": replace(SCRIPT.replies[f"{word} *"], hang_after=count) for word, count in chunks.items()}
+    return replace(SCRIPT, replies={**SCRIPT.replies, **stuck})
 
 
 class WorkerProcess(BarnabasProcess):
@@ -469,4 +476,14 @@ def _evaluate(condition: Callable[[], object]) -> object:
         return False
 
 
-__all__ = ["PARTITIONS", "SCRIPT", "SESSION_TIMEOUT_S", "Deployment", "Load", "LocalWorker", "Read", "WorkerProcess"]
+__all__ = [
+    "PARTITIONS",
+    "SCRIPT",
+    "SESSION_TIMEOUT_S",
+    "Deployment",
+    "Load",
+    "LocalWorker",
+    "Read",
+    "WorkerProcess",
+    "stuck_script",
+]

@@ -11,6 +11,8 @@ from urllib.error import HTTPError, URLError
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.patience import ANSWER_S, CONDITION_S
+
 
 class Endpoint:
     """One worker's ``/healthz``, ``/readyz`` and ``/metrics``."""
@@ -23,7 +25,7 @@ class Endpoint:
         """Return status and body."""
         request = urllib.request.Request(self.url + path, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=5.0) as response:
+            with urllib.request.urlopen(request, timeout=ANSWER_S) as response:
                 return response.status, response.read()
         except HTTPError as error:
             with error:
@@ -52,7 +54,7 @@ class Endpoint:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
-    def wait(self, path: str, status: int, *, containing: str = "", timeout_s: float = 20.0) -> Any:
+    def wait(self, path: str, status: int, *, containing: str = "", timeout_s: float = CONDITION_S) -> Any:
         """Ask until ``path`` answers with ``status`` and a problem that contains this; returns its report."""
         deadline = time.monotonic() + timeout_s
         while True:

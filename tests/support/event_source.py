@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from tests.support.patience import CONDITION_S
+
 #: A CR at the very end may be followed by its LF.
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 
@@ -108,7 +110,10 @@ class EventSource:
             del self._chunks[response]
 
     async def take(
-        self, response: httpx.Response, until: Callable[[EventSource], object] | None = None, timeout_s: float = 40.0
+        self,
+        response: httpx.Response,
+        until: Callable[[EventSource], object] | None = None,
+        timeout_s: float = CONDITION_S,
     ) -> bool:
         """Read until ``until(self)``, or the end of the response; returns whether it ended.
 

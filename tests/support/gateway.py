@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 
 from tests.support.deployment import Deployment
@@ -12,7 +13,7 @@ _numbers = itertools.count(1)
 
 
 class GatewayProcess(BarnabasProcess):
-    """``barnabas gateway --json`` on a free port; see :class:`BarnabasProcess`.
+    """``barnabas gateway --json`` on a free port, and patient; see :class:`BarnabasProcess` and ``patience.py``.
 
     Args:
         deployment: Whose topics it serves; the deployment does not end it.
@@ -31,9 +32,11 @@ class GatewayProcess(BarnabasProcess):
                 "BARNABAS_PREFIX": deployment.names.prefix,
                 "BARNABAS_DATA_DIR": str(deployment.folder / f"gateway-{number}"),
                 "BARNABAS_GATEWAY__PORT": "0",
+                "BARNABAS_TEST_OFF": os.environ.get("BARNABAS_TEST_OFF"),
                 **(env or {}),
             },
             log=deployment.folder / f"gateway-{number}.log",
+            module="tests.support.gateway_main",
         )
 
     @property

@@ -54,7 +54,7 @@ class Terminal:
         self.seen = ""
         os.write(self._master, text.encode())
 
-    def wait_for(self, *texts: str, timeout_s: float = 30.0) -> None:
+    def wait_for(self, *texts: str, timeout_s: float = 60.0) -> None:
         """Wait until they are shown, one behind the other."""
         deadline, place = time.monotonic() + timeout_s, 0
         for text in texts:
@@ -68,7 +68,7 @@ class Terminal:
             with suppress(OSError):  # the other side is closed
                 self.seen += os.read(self._master, 4096).decode(errors="replace")
 
-    def ended(self, timeout_s: float = 20.0) -> int:
+    def ended(self, timeout_s: float = 60.0) -> int:
         """Wait for its end, reading on so that it is not held up; returns the exit code."""
         deadline = time.monotonic() + timeout_s
         while self.popen.poll() is None:
@@ -188,12 +188,25 @@ def test_chat_of_a_pipe_ends_with_ctrl_c_while_it_waits_for_a_line(served: Deplo
             chat.stdin.write("fast one\n")
             chat.stdin.flush()
             assert chat.stdout.readline() == "fast one!\n"
-            time.sleep(0.5)  # by then it waits for the next line
+            chat.stdin.write(" ")
+            chat.stdin.flush()
+            deadline = time.monotonic() + 60
+            while _unread(chat.stdin.fileno()):  # once this is taken, it waits for the rest of the line
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
             chat.send_signal(signal.SIGINT)
-            assert chat.wait(20) == 130
+            assert chat.wait(60) == 130
             assert chat.stderr.read() == ""
         finally:
             chat.kill()
+
+
+def _unread(pipe: int) -> int:
+    """How many bytes of a pipe nobody has read yet."""
+    import fcntl
+    import termios
+
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_send_that_is_cancelled_is_exit_code_1(served: Deployment, tmp_path: Path) -> None:
@@ -201,12 +214,12 @@ def test_send_that_is_cancelled_is_exit_code_1(served: Deployment, tmp_path: Pat
     env = _env(served, tmp_path)
     words = ("send", "chat-f", "hang here", "--message-id", "m1", "--json")
     with BarnabasProcess(words, env=env, log=tmp_path / "send.log") as sending:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not any('"delta"' in line for line in sending.lines):
             assert time.monotonic() < deadline, sending.tail()
             time.sleep(0.05)
         assert run_barnabas("cancel", "chat-f", "m1", env=env, cwd=tmp_path).returncode == 0
-        assert sending.popen.wait(30) == 1
+        assert sending.popen.wait(60) == 1
         assert json.loads(sending.lines[-1])["kind"] == "cancelled"
 
 

@@ -95,7 +95,7 @@ def _run(page: str, kafka: str, model_endpoint: str, folder: Path) -> None:
         Broker(folder / "data" / "broker").stop()  # one that the page left running
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # the first one waits for others that run before it
 @pytest.mark.parametrize("page", [page for page, blocks in PAGES.items() if _can_run(blocks)])
 def test_page_does_what_it_says(page: str, runs: dict[str, Future[None]]) -> None:
     """From its first block to its last, in a fresh folder, with a deployment of its own."""

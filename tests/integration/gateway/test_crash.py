@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, stuck_script
 from tests.support.gateway import GatewayProcess
 
 
@@ -17,7 +17,7 @@ def test_killed_worker_does_not_show_in_the_answer(deployment: Deployment) -> No
 
     Mutant: the text behind a ``reset`` is appended, and the answer is "a ba b c d e f".
     """
-    worker = deployment.start("w1")
+    worker = deployment.start("w1", script=stuck_script(medium=2))
     worker.wait_ready()
     with (
         GatewayProcess(deployment) as gateway,

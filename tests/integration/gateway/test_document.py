@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Any
 
+import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
+from tests.support.deployment import Deployment
 from tests.support.gateway import GatewayProcess
+from tests.support.patience import ANSWER_S, CONDITION_S
 
 #: JSON Schema cannot say that the last message is the user's, what an agent's limit is, nor which days there are.
 _BEYOND_WORDS = {"create_chat_completion", "list_sessions", "show_session"}
@@ -21,8 +26,11 @@ _UNTOLD = {"agent", "cursor", "after", "at", "since", "until"}
 _EXAMPLES = 8
 
 
-def test_every_operation_does_what_the_document_says(gateway: GatewayProcess) -> None:
+@pytest.mark.timeout(300)
+def test_every_operation_does_what_the_document_says(served: Deployment, gateway: GatewayProcess) -> None:
     """No 5xx, no undocumented status, media type or body; what fits is taken and what does not is refused."""
+    for partition in range(served.partitions):  # the first question about each is answered with 503 where it takes long
+        _have_indexed(f"{gateway.url}/sessions/{served.session_on(partition)}/events")
     document = schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")
     tried = []
     for found in document.get_all_operations():
@@ -32,6 +40,13 @@ def test_every_operation_does_what_the_document_says(gateway: GatewayProcess) ->
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
                 _try(operation, mode)
     assert "POST /v1/chat/completions" in tried
+
+
+def _have_indexed(url: str) -> None:
+    deadline = time.monotonic() + CONDITION_S
+    while httpx.get(url, timeout=ANSWER_S).status_code == 503:
+        assert time.monotonic() < deadline, f"{url} cannot be read"
+        time.sleep(0.1)
 
 
 def _try(operation: Any, mode: GenerationMode) -> None:
@@ -51,7 +66,7 @@ def _try(operation: Any, mode: GenerationMode) -> None:
         for given_fields in (case.body, case.query) if mode is GenerationMode.POSITIVE else ():
             for name in _UNTOLD & (given_fields.keys() if isinstance(given_fields, dict) else set()):
                 del given_fields[name]
-        case.call_and_validate(excluded_checks=excluded)
+        case.call_and_validate(excluded_checks=excluded, timeout=ANSWER_S)
 
     with suppress(*([Unsatisfiable] if mode is GenerationMode.NEGATIVE else [])):  # where nothing can be said wrongly
         conforms()

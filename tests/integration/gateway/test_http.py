@@ -16,6 +16,7 @@ import httpx
 from tests.support.deployment import Deployment
 from tests.support.endpoint import Endpoint
 from tests.support.gateway import GatewayProcess
+from tests.support.patience import ANSWER_S
 from tests.support.processes import run_barnabas
 
 
@@ -30,9 +31,8 @@ def test_curl_holds_a_conversation(gateway: GatewayProcess, session: str) -> Non
 
     def curl(text: str) -> list[str]:
         command = ["curl", "-sSN", "-H", "Content-Type: application/json", "-d", body_of(text, session, stream=True)]
-        run = subprocess.run(
-            [*command, f"{gateway.url}/v1/chat/completions"], capture_output=True, text=True, check=True, timeout=30
-        )
+        command += ["--max-time", str(ANSWER_S), f"{gateway.url}/v1/chat/completions"]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
         return [line.removeprefix("data: ") for line in run.stdout.splitlines() if line]
 
     for text, expected in (("medium one", "a b c d e f"), ("count them", "3")):
@@ -50,20 +50,20 @@ def test_silence_is_broken_by_a_sign_of_life(served: Deployment, session: str) -
             f"{gateway.url}/v1/chat/completions",
             content=body_of("hang on", session, stream=True),
             headers={"Content-Type": "application/json"},
-            timeout=20,
+            timeout=ANSWER_S,
         ) as answer:
             assert answer.status_code == 200
             comments = (line for line in answer.iter_lines() if line.startswith(":"))
             assert [next(comments), next(comments)] == [": still there"] * 2
         order = {"turn_id": answer.headers["x-turn-id"]}
-        httpx.post(f"{gateway.url}/sessions/{session}/cancel", json=order)
+        httpx.post(f"{gateway.url}/sessions/{session}/cancel", json=order, timeout=ANSWER_S)
 
 
 def test_connection_is_kept_and_a_stale_one_does_not_hold_up_the_end(served: Deployment, session: str) -> None:
     """Two requests on one connection, which then is idle while the gateway ends."""
     with GatewayProcess(served) as gateway:
         address = urlsplit(gateway.url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=20)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=ANSWER_S)
         connection.request("GET", "/healthz")
         connection.getresponse().read()
         kept = connection.sock
@@ -71,7 +71,7 @@ def test_connection_is_kept_and_a_stale_one_does_not_hold_up_the_end(served: Dep
         connection.request("POST", f"/sessions/{session}/messages", '{"text": "fast"}', headers)
         assert connection.getresponse().status == 202
         assert connection.sock is kept
-        assert gateway.stop(10) == 0
+        assert gateway.stop() == 0
         connection.close()
 
 
@@ -88,20 +88,20 @@ def test_request_cut_off_in_its_body_harms_nobody(gateway: GatewayProcess) -> No
 
 def test_sigterm_lets_an_answer_finish(served: Deployment, session: str) -> None:
     """An answer under way is given whole; a new connection is refused. Mutant: no wait, and the stream breaks off."""
-    with GatewayProcess(served) as gateway:
+    with GatewayProcess(served, env={"BARNABAS_GATEWAY__DRAIN_TIMEOUT_S": "60"}) as gateway:
         with httpx.stream(
             "POST",
             f"{gateway.url}/v1/chat/completions",
             content=body_of("two-seconds one", session, stream=True),
             headers={"Content-Type": "application/json"},
-            timeout=20,
+            timeout=ANSWER_S,
         ) as answer:
             lines = answer.iter_lines()
             next(lines)
             gateway.send(signal.SIGTERM)
             rest = [line for line in lines if line]
         assert rest[-1] == "data: [DONE]"
-        assert gateway.wait(15) == 0, gateway.tail()
+        assert gateway.wait() == 0, gateway.tail()
 
 
 def test_sigterm_ends_what_does_not_finish_with_an_error(served: Deployment, session: str) -> None:
@@ -111,11 +111,12 @@ def test_sigterm_ends_what_does_not_finish_with_an_error(served: Deployment, ses
         whole: list[httpx.Response] = []
 
         def ask() -> None:
-            whole.append(httpx.post(url, content=body_of("hang two", f"{session}-2"), headers=headers, timeout=20))
+            body = body_of("hang two", f"{session}-2")
+            whole.append(httpx.post(url, content=body, headers=headers, timeout=ANSWER_S))
 
         asking = threading.Thread(target=ask)
         with httpx.stream(
-            "POST", url, content=body_of("hang on", session, stream=True), headers=headers, timeout=20
+            "POST", url, content=body_of("hang on", session, stream=True), headers=headers, timeout=ANSWER_S
         ) as answer:
             lines = answer.iter_lines()
             next(lines)
@@ -128,7 +129,7 @@ def test_sigterm_ends_what_does_not_finish_with_an_error(served: Deployment, ses
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == "gateway_stopping"
         assert (whole[0].status_code, whole[0].json()["error"]["code"]) == (503, "gateway_stopping")
         assert whole[0].headers["x-should-retry"] == "false"
-        assert gateway.wait(15) == 0, gateway.tail()
+        assert gateway.wait() == 0, gateway.tail()
         for turn, name in ((answer, session), (whole[0], f"{session}-2")):
             if "x-turn-id" in turn.headers:
                 served.control(name, type="cancel", turn_id=turn.headers["x-turn-id"])
@@ -138,7 +139,7 @@ def test_taken_port_is_one_line(gateway: GatewayProcess, served: Deployment) -> 
     """Which, and what to do."""
     port = str(urlsplit(gateway.url).port)
     with GatewayProcess(served, arguments=("--port", port)) as second:
-        assert second.wait(20) == 1
+        assert second.wait() == 1
         assert second.tail().count("\n") == 0
         assert second.tail().startswith(f"error: gateway.port: 127.0.0.1:{port} cannot be listened on (")
 

@@ -11,12 +11,13 @@ from barnabas.cursor import Cursor
 from schemas.ids import turn_id_for
 from tests.support.deployment import Deployment
 from tests.support.gateway import GatewayProcess
+from tests.support.patience import ANSWER_S
 
 
 @pytest.fixture
 def http(gateway: GatewayProcess) -> Iterator[httpx.Client]:
     """Give a client of the gateway."""
-    with httpx.Client(base_url=gateway.url) as made:
+    with httpx.Client(base_url=gateway.url, timeout=ANSWER_S) as made:
         yield made
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.deployment import Deployment
 from tests.support.gateway import GatewayProcess
+from tests.support.patience import ANSWER_S
 
 _AGENT = "assistant"
 
@@ -169,7 +170,7 @@ def test_cancelled_turn_ends_the_stream_with_an_error(
     while not next(chunks).choices[0].delta.content:
         pass
     order = {"turn_id": stream.response.headers["x-turn-id"], "reason": "enough"}
-    assert httpx.post(f"{gateway.url}/sessions/{session}/cancel", json=order).status_code == 202
+    assert httpx.post(f"{gateway.url}/sessions/{session}/cancel", json=order, timeout=ANSWER_S).status_code == 202
     with pytest.raises(openai.APIError) as ended:
         list(chunks)
     assert ended.value.code == "turn_cancelled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from barnabas import Client
 from barnabas.settings import Settings
 from schemas.session import Session
 from tests.support.deployment import Deployment
+from tests.support.patience import ANSWER_S, CONDITION_S
 from tests.support.reading_gateway import Api, opened
 from topics.names import TopicNames
 
@@ -81,9 +83,8 @@ async def test_every_session_is_read_from_its_owner(api: Api, client: Client) ->
     come from the log.
     """
     for session_id, messages in PLAIN.items():
-        shown = await api.get(f"/sessions/{session_id}")
+        shown = await api.from_owners(f"/sessions/{session_id}")
         told = await client.session(session_id)
-        assert shown["freshness"]["source"] == "owner"
         assert shown["freshness"]["lag"] == 0
         assert shown["freshness"]["folded"] > shown["folded"] == told.folded
         assert [(one["role"], one["text"]) for one in shown["memory"]] == said(told)
@@ -98,14 +99,13 @@ async def test_what_was_answered_is_in_the_next_read(api: Api, client: Client) -
     """
     for number in range(5):
         await client.ask("fresh", f"fast {number}")
-        shown = await api.get("/sessions/fresh")
-        assert (shown["turns"], shown["freshness"]["source"]) == (number + 1, "owner")
+        assert (await api.get("/sessions/fresh"))["turns"] == number + 1
+        assert (await api.from_owners("/sessions/fresh"))["turns"] == number + 1
 
 
 async def test_sessions_come_in_pages_in_order(api: Api) -> None:
     """All of them, of both workers and every partition, and nobody's with a tenant."""
-    page = await api.get("/sessions", limit=100)
-    assert {one["source"] for one in page["freshness"]} == {"owner"}
+    page = await api.from_owners("/sessions", limit=100)
     assert [one["partition"] for one in page["freshness"]] == [0, 1, 2, 3]
     whole = [session["session_id"] for session in page["sessions"]]
     assert whole == sorted(whole)
@@ -140,14 +140,14 @@ async def test_sessions_are_chosen_by_agent_state_and_time(api: Api, client: Cli
     assert (await api.get("/sessions", since=since))["sessions"] == []
     assert len(await api.pages("/sessions", "sessions", limit=5, until=since)) == len(everybody)
     async with client.stream("running") as parts:
-        await client.send("running", "slow answer")
+        await client.send("running", "hang on")
         async for part in parts:
             if part.text:
                 break
         (running,) = (await api.get("/sessions", state="running"))["sessions"]
         assert running["session_id"] == "running"
         shown = await api.get("/sessions/running")
-        assert (shown["state"], shown["open_turn"]["text"]) == ("running", "slow answer")
+        assert (shown["state"], shown["open_turn"]["text"]) == ("running", "hang on")
         await client.cancel("running", turn_id=shown["open_turn"]["turn_id"])
         async for part in parts:
             if part.outcome is not None:
@@ -334,6 +334,11 @@ async def test_figures_are_of_all_workers(api: Api, client: Client) -> None:
     """Each partition once, with its owner; what was just answered is counted."""
     await client.ask("counted", "fast one")
     shown = await api.get("/figures", window_s=60)
+    async with asyncio.timeout(CONDITION_S):
+        while shown["silent"] or shown["unowned"] or len({one["worker"] for one in shown["partitions"]}) < 2:
+            # A worker that stalls on a busy machine.
+            await client.ask("counted", "fast again")
+            shown = await api.get("/figures", window_s=60)
     assert [one["partition"] for one in shown["partitions"]] == [0, 1, 2, 3]
     assert {one["worker"] for one in shown["partitions"]} == {"w1", "w2"}
     assert {one["phase"] for one in shown["partitions"]} == {"open"}
@@ -358,6 +363,6 @@ async def test_worker_answers_nobody_without_the_secret(running: Deployment, tmp
         assert 'barnabas_gateway_reads_total{source="log"} 5.0' in shown
         assert 'source="owner"' not in shown
     url = running.processes[0].wait_ready()["reads"]
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=ANSWER_S) as http:
         answer = await http.get(f"{url}/session", params={"key": "s00"})
         assert (answer.status_code, "fast" in answer.text) == (401, False)

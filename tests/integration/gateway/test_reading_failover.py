@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.support.deployment import PARTITIONS, Deployment
+from tests.support.patience import CONDITION_S
 from tests.support.reading_gateway import Api, opened
 from topics.partitioner import partition_for
 
@@ -22,10 +24,10 @@ SESSIONS = [
 ]
 
 
-async def _sources(api: Api, turns: int) -> dict[int, str]:
-    """Read every session; each remembers all its turns, wherever that comes from."""
+async def _sources(api: Api, turns: int, partitions: Iterable[int] = range(PARTITIONS)) -> dict[int, str]:
+    """Read every session of these partitions; each remembers all its turns, wherever that comes from."""
     sources: dict[int, str] = {}
-    for session in SESSIONS:
+    for session in [name for name in SESSIONS if partition_for(name.encode(), PARTITIONS) in {*partitions}]:
         shown = await api.get(f"/sessions/{session}")
         assert shown["turns"] == turns, shown
         assert [one["text"] for one in shown["memory"][::2]] == [f"fast {number}" for number in range(turns)]
@@ -33,7 +35,7 @@ async def _sources(api: Api, turns: int) -> dict[int, str]:
     return sources
 
 
-async def _owned_again(api: Api, turns: int, timeout_s: float = 30.0) -> set[str]:
+async def _owned_again(api: Api, turns: int, timeout_s: float = CONDITION_S) -> set[str]:
     """Read until every session comes from an owner; the sources that were met."""
     met: set[str] = set()
     deadline = time.monotonic() + timeout_s
@@ -60,25 +62,26 @@ async def test_killed_owner_is_followed_by_the_next(deployment: Deployment, tmp_
     deployment.flush()
     deployment.wait_answered()
     async with opened(deployment, tmp_path) as api:
-        assert {*(await _sources(api, 1)).values()} == {"owner"}
+        await _owned_again(api, 1)
         figures = await api.get("/figures")
         lost = {one["partition"] for one in figures["partitions"] if one["worker"] == "w1"}
         assert len(lost) == 2
         deployment.kill(workers[0])
-        sources = await _sources(api, 1)
-        assert {sources[number] for number in {*range(PARTITIONS)} - lost} == {"owner"}
+        # At once: where the log is read for the first time, that takes its time, and the next owner is not far.
+        gone, kept = await asyncio.gather(_sources(api, 1, lost), _sources(api, 1, {*range(PARTITIONS)} - lost))
+        assert {*kept.values()} == {"owner"}
         page = await api.get("/sessions")
         assert [one["session_id"] for one in page["sessions"]] == sorted(SESSIONS)
         assert [one["partition"] for one in page["freshness"]] == [*range(PARTITIONS)]
         silent = await api.get("/figures")
         assert {*silent["silent"]} <= {"w1"}
         assert {*silent["unowned"]} <= lost
-        assert "log" in {*sources.values()} | await _owned_again(api, 1)
+        assert "log" in {*gone.values()} | await _owned_again(api, 1)
         for session in SESSIONS:
             deployment.publish(session, "fast 1")
         deployment.flush()
         await asyncio.to_thread(deployment.wait_answered)
-        assert await _owned_again(api, 2) == {"owner"}
+        await _owned_again(api, 2)
 
 
 @pytest.mark.crash
@@ -94,7 +97,7 @@ async def test_frozen_owner_that_wakes_does_not_answer_from_the_past(deployment:
     deployment.flush()
     deployment.wait_answered()
     async with opened(deployment, tmp_path) as api:
-        assert {*(await _sources(api, 1)).values()} == {"owner"}
+        await _owned_again(api, 1)
         frozen.freeze()
         deployment.start("w2")
         for session in SESSIONS:

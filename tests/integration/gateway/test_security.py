@@ -35,6 +35,7 @@ from barnabas.gateway.security.principal import ALL_SCOPES
 from streams.providers.scripted import ScriptedCall
 from tests.support.deployment import PARTITIONS, Deployment
 from tests.support.gateway import GatewayProcess
+from tests.support.patience import ANSWER_S, CONDITION_S
 from topics.partitioner import partition_for, session_key
 
 SCOPES = sorted(ALL_SCOPES)
@@ -155,7 +156,7 @@ def secured(served: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Ite
     env = {"BARNABAS_GATEWAY__SECURITY": json.dumps(security)}
     with (
         GatewayProcess(served, env=env, arguments=("--debug",)) as process,
-        httpx.Client(base_url=process.url, timeout=30) as http,
+        httpx.Client(base_url=process.url, timeout=ANSWER_S) as http,
     ):
         yield Secured(process, keys, http)
 
@@ -383,7 +384,7 @@ async def test_websocket_shows_and_does_nothing_to_another_tenant(
         await websocket.send(json.dumps({"type": "message", "text": "fast own", "message_id": "one-over-ws"}))
         said: list[str] = []
         while not said or '"completed"' not in said[-1]:
-            said.append(str(await asyncio.wait_for(websocket.recv(), 30)))
+            said.append(str(await asyncio.wait_for(websocket.recv(), ANSWER_S)))
     secured.look_at("".join(said))
     for text in (MARKER, theirs["turn_id"], f'"turn_id":"{acme_session["turn_id"]}","attempt"'):
         assert text not in "".join(said)
@@ -395,7 +396,7 @@ async def test_websocket_of_a_reader_takes_no_orders(secured: Secured) -> None:
         await websocket.send(json.dumps({"type": "message", "text": "fast"}))
         said = ""
         while '"problem"' not in said:
-            said = str(await asyncio.wait_for(websocket.recv(), 30))
+            said = str(await asyncio.wait_for(websocket.recv(), ANSWER_S))
         assert "forbidden" in said
 
 
@@ -421,7 +422,7 @@ def test_streams_of_one_principal_are_bounded(secured: Secured) -> None:
     assert opened[-1].status_code == 200
     for stream in opened:
         stream.close()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + CONDITION_S
     again = secured.http.build_request("GET", "/sessions/many/stream", headers=headers)
     while True:  # the gateway sees at its next step that they have gone
         stream = secured.http.send(again, stream=True)
@@ -429,6 +430,7 @@ def test_streams_of_one_principal_are_bounded(secured: Secured) -> None:
         if stream.status_code == 200:
             return
         assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("is_chunked", [True, False])

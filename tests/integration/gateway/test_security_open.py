@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.support.deployment import Deployment
 from tests.support.gateway import GatewayProcess
+from tests.support.patience import ANSWER_S
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
@@ -53,7 +54,7 @@ def opened(served: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "allow_anonymous": True,
         "trusted_proxies": ["127.0.0.1/32"],
         "allowed_hosts": ["chat.example.com", "127.0.0.1"],
-        "requests_per_s": 0.01,
+        "requests_per_s": 0.001,
         "burst": 2,
     }
     env = {
@@ -73,7 +74,8 @@ def http(opened: tuple[GatewayProcess, Path]) -> Iterator[httpx.Client]:
     process, certificate = opened
     url = process.url.replace("0.0.0.0", "127.0.0.1")
     assert url.startswith("https://")
-    with httpx.Client(base_url=url, verify=ssl.create_default_context(cafile=str(certificate))) as client:
+    known = ssl.create_default_context(cafile=str(certificate))
+    with httpx.Client(base_url=url, verify=known, timeout=ANSWER_S) as client:
         yield client
 
 

@@ -98,9 +98,10 @@ class Secured:
 
     def _wait_for(self, user: str, is_so: Callable[[int], bool]) -> None:
         """Wait until the broker goes by what its controller has confirmed."""
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + 60.0
         while not is_so(len(self.admin.describe_acls(_all_of(user)).result())):
             assert time.monotonic() < deadline, f"the broker does not hear of the rights of {user}"
+            time.sleep(0.05)
 
     def env(self, user: str, folder: Path, **other: str) -> dict[str, str]:
         """The environment of a user's process."""

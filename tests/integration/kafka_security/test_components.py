@@ -83,12 +83,12 @@ def _over_http(secured: Secured, folder: Path) -> str:
     ) as gateway:
         url = gateway.wait_ready()["gateway"]
         body = {"model": "assistant", "messages": [{"role": "user", "content": "through the door"}]}
-        answered = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30.0).raise_for_status()
-        sent = httpx.post(f"{url}/sessions/gil/messages", json={"text": "x"}, timeout=30.0).raise_for_status().json()
+        answered = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60.0).raise_for_status()
+        sent = httpx.post(f"{url}/sessions/gil/messages", json={"text": "x"}, timeout=60.0).raise_for_status().json()
         order = {"message_id": sent["message_id"]}
-        httpx.post(f"{url}/sessions/gil/cancel", json=order, timeout=30.0).raise_for_status()
+        httpx.post(f"{url}/sessions/gil/cancel", json=order, timeout=60.0).raise_for_status()
         for path in ("/sessions", "/sessions/ada", "/sessions/ada/events", "/sessions/ada/transcript", "/dead-letters"):
-            httpx.get(url + path, timeout=30.0).raise_for_status()
+            httpx.get(url + path, timeout=60.0).raise_for_status()
         assert gateway.stop() == 0, gateway.tail()
     answer: str = answered.json()["choices"][0]["message"]["content"]
     return answer

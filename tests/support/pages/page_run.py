@@ -19,8 +19,8 @@ from tests.support.pages.page import Block
 from tests.support.pages.shown import is_shown
 from tests.support.processes import environment
 
-_BLOCK_S = 90.0
-_STOP_S = 40.0
+_BLOCK_S = 180.0
+_STOP_S = 60.0
 _POLL_S = 0.02
 _READY = re.compile(r"\bis (up|ready)\b")
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.integration.gateway.streams.conftest import GatewayProcess, StartGateway
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, stuck_script
 from tests.support.event_source import EventSource, has, transcript
 from topics.names import TopicNames
 
@@ -36,7 +36,7 @@ async def test_killed_gateway_and_worker_leave_no_trace_in_the_transcript(
 
     Fails with ``stream_cursors`` (a gap).
     """
-    worker = frail.start("w1")
+    worker = frail.start("w1", script=stuck_script(**{"two-seconds": 5}))
     await asyncio.to_thread(worker.wait_ready)
     doomed, other = start_gateway(frail), start_gateway(frail)
     witness, readers = EventSource(), [EventSource() for _ in range(3)]
@@ -90,7 +90,7 @@ async def test_end_that_the_next_owner_repeats_is_shown_once(frail: Deployment, 
     So the next owner sends its end again, to readers that came back behind it as well. Fails with ``look_back`` (the
     reader that came back is shown the end twice) and ``token_filter`` (all are).
     """
-    worker = frail.start("w1")
+    worker = frail.start("w1", script=stuck_script(**{"slow": 1, "two-seconds": 3}))
     await asyncio.to_thread(worker.wait_ready)
     gateway = start_gateway(frail)
     witness, returning = EventSource(), EventSource()

@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -22,6 +23,7 @@ from schemas.tokens import Token, TokenKind
 from tests.integration.gateway.streams.conftest import GatewayProcess, StartGateway
 from tests.support.deployment import Deployment
 from tests.support.event_source import EventSource, has, transcript
+from tests.support.patience import ANSWER_S, CONDITION_S
 from topics.partitioner import partition_for
 
 BEGINNING = "?after=beginning"
@@ -139,7 +141,7 @@ async def test_impossible_request_is_a_problem(
     """At once, and not an event stream."""
     own = partition_for(session.encode(), served.partitions)
     query = query.format(own=own, other=(own + 1) % served.partitions)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=ANSWER_S) as client:
         answer = await client.get(gateway.stream(session, query))
     assert (answer.status_code, answer.json()["code"]) == expected
     assert answer.headers["content-type"] == "application/problem+json"
@@ -169,7 +171,7 @@ async def test_cursor_past_retention_is_gone_and_says_where_to_begin(
 
 async def _until_gone(url: str) -> dict[str, str]:
     """Ask until the gateway knows: it asks for a topic's bounds once a second."""
-    async with httpx.AsyncClient() as client, asyncio.timeout(20):
+    async with httpx.AsyncClient(timeout=ANSWER_S) as client, asyncio.timeout(CONDITION_S):
         while True:
             async with client.stream("GET", url) as response:
                 if response.status_code == 410:
@@ -228,17 +230,19 @@ class _LazyReader:
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.connect((host, int(port)))
-        self._socket.settimeout(30)
+        self._socket.settimeout(CONDITION_S)
         request = f"GET /sessions/{session}/stream HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         self._socket.sendall(request.encode())
         self._taken = self._socket.recv(64)
         assert self._taken.startswith(b"HTTP/1.1 200")
 
     def rest(self) -> EventSource:
-        """Read what had got as far as this side."""
+        """Read what had got as far as this side, to the end that the gateway made."""
+        deadline = time.monotonic() + CONDITION_S
         try:
             while part := self._socket.recv(65536):
                 self._taken += part
+                assert time.monotonic() < deadline, "the gateway goes on"
         except ConnectionResetError:
             pass
         reader = EventSource()
@@ -256,7 +260,7 @@ class _LazyReader:
 
 
 def _open_streams(gateway: GatewayProcess) -> float:
-    shown = httpx.get(f"{gateway.url}/metrics", timeout=30).text
+    shown = httpx.get(f"{gateway.url}/metrics", timeout=ANSWER_S).text
     (line,) = [line for line in shown.splitlines() if line.startswith('barnabas_gateway_open_streams{kind="sse"}')]
     return float(line.rpartition(" ")[2])
 
@@ -265,7 +269,7 @@ async def test_slow_reader_is_told_that_it_was_cut_off(
     served: Deployment, start_gateway: StartGateway, session: str, flood: Callable[[str, range], None]
 ) -> None:
     """Its buffer is full; when it reads again it gets what was in it, then the reason, and comes back for the rest."""
-    gateway = start_gateway(served, send_timeout_s=60)
+    gateway = start_gateway(served, send_timeout_s=600)
     lazy, quick = _LazyReader(gateway, session), EventSource()
     try:
         async with quick.connect(gateway.stream(session, BEGINNING)) as watched:

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.integration.gateway.streams.conftest import GatewayProcess, StartGateway
 from tests.support.deployment import Deployment
 from tests.support.event_source import EventSource, has
+from tests.support.patience import CONDITION_S
 from topics.partitioner import partition_for
 
 
@@ -32,7 +33,7 @@ class Talker:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Take what comes until it is so."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(CONDITION_S):
             while not condition():
                 told = json.loads(await self.connection.recv())
                 (self.events if "kind" in told else self.others).append(told)
@@ -48,7 +49,7 @@ class Talker:
 
 async def closing(connection: ClientConnection) -> tuple[int, str]:
     """Take what still comes; return how the other side closed it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(CONDITION_S):
         with suppress(ConnectionClosed):
             while True:
                 await connection.recv()
