@@ -10,6 +10,10 @@ from msgspec import Meta, Struct, field
 Long = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
+#: Of a message's ``limits``.
+MAX_TOKENS = "max_tokens"
+
+
 class UserMessage(Struct, frozen=True, kw_only=True, tag="message"):
     """One message to answer; the Kafka key is the session id, ``{"text": "hello"}`` is enough.
 
@@ -22,8 +26,10 @@ class UserMessage(Struct, frozen=True, kw_only=True, tag="message"):
         metadata: The user's own labels, carried into ``TurnStarted``.
         deadline_ms: Longest time the turn may take, in milliseconds from its start.
         traceparent: W3C trace context, where the record has no header of that name.
-        use_cache, priority, sender, room, attachments, limits, response_format: Reserved: accepted and carried,
-            without effect yet.
+        limits: ``max_tokens``: longest output of a model call, in tokens; the agent's own limit counts where it is
+            lower. Others are reserved.
+        use_cache, priority, sender, room, attachments, response_format: Reserved: accepted and carried, without effect
+            yet.
     """
 
     text: str

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from schemas.commands import Command, EraseSession, UserMessage
+from schemas.commands import MAX_TOKENS, Command, EraseSession, UserMessage
 from schemas.errors import (
     BarnabasError,
     DecodeError,
@@ -129,6 +129,8 @@ class Intake:
             raise InvalidMessageError("oversized_text", f"{len(command.text)} characters, at most {limit} are taken")
         if command.deadline_ms is not None and command.deadline_ms <= 0:
             raise InvalidMessageError("invalid_deadline", f"deadline_ms is {command.deadline_ms}, not above 0")
+        if (most := command.limits.get(MAX_TOKENS)) is not None and most <= 0:
+            raise InvalidMessageError("invalid_limit", f"limits.{MAX_TOKENS} is {most}, not above 0")
         return self._env.agents.resolve(command.agent)
 
     # -- A control

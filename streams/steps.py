@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple, Protocol
 
+from schemas.commands import MAX_TOKENS, UserMessage
 from schemas.errors import PartitionClosedError, ProviderError, StepLimitError
 from schemas.events import StepCompleted, ToolCall, ToolCalled, ToolReturned, Usage
 from schemas.session import OpenTurn, StepOutput, ToolResult
@@ -133,7 +134,7 @@ class Steps:
         agent = self._agent
         request = ModelRequest(
             messages=(*prompt, *self._messages) if self._messages else prompt,
-            max_tokens=agent.max_tokens,
+            max_tokens=self._max_tokens(),
             temperature=agent.temperature,
             tools=agent.tool_specs,
             session_id=self._incoming.session_id,
@@ -164,6 +165,12 @@ class Steps:
         self._add(usage)
         text = self._stream.text_since(began) if calls else ""
         return StepOutput(step=step, text=text, tool_calls=_named(step, calls), usage=usage), finish_reason
+
+    def _max_tokens(self) -> int | None:
+        """The agent's limit, or the message's own where that is lower."""
+        command = self._incoming.command
+        asked = command.limits.get(MAX_TOKENS) if isinstance(command, UserMessage) else None
+        return min((limit for limit in (self._agent.max_tokens, asked) if limit is not None), default=None)
 
     def _too_long(self) -> ProviderError:
         return ProviderError(f"the answer is longer than {self._env.limits.max_answer_chars} characters")

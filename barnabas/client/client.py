@@ -31,7 +31,7 @@ from barnabas.history.transcript import TranscriptFormat, render, transcript_tur
 from barnabas.settings import Settings
 from barnabas.stream_fold import ChangeKind
 from schemas.attempt import PUT_ASIDE
-from schemas.commands import Command, EraseSession, UserMessage
+from schemas.commands import MAX_TOKENS, Command, EraseSession, UserMessage
 from schemas.controls import CancelTurn
 from schemas.errors import (
     AnswerTimeoutError,
@@ -154,6 +154,7 @@ class Client:
         policy: str | None = None,
         metadata: Mapping[str, str] | None = None,
         deadline_ms: int | None = None,
+        max_tokens: int | None = None,
     ) -> Sent:
         """Send a message and return once the broker has confirmed it: from then on it will be answered.
 
@@ -170,6 +171,8 @@ class Client:
             policy: What happens when a turn of the session is running.
             metadata: Labels, carried into the log.
             deadline_ms: Longest time the turn may take, in milliseconds from its start.
+            max_tokens: Longest output of a model call, in the model's tokens; the agent's own limit counts where it is
+                lower.
 
         Raises:
             InvalidMessageError: The session id or the tenant is impossible.
@@ -185,6 +188,7 @@ class Client:
             policy=policy,
             metadata=metadata or {},
             deadline_ms=deadline_ms,
+            max_tokens=max_tokens,
         )
         return await self._send(message)
 
@@ -373,6 +377,7 @@ class Client:
         policy: str | None = None,
         metadata: Mapping[str, str] | None = None,
         deadline_ms: int | None = None,
+        max_tokens: int | None = None,
         timeout: float | None = ANSWER_TIMEOUT_S,  # noqa: ASYNC109 -- it says where to go on, which a cancelled scope cannot
         on_token: OnToken | None = None,
     ) -> Answer:
@@ -383,7 +388,7 @@ class Client:
         ...     print(answer.usage.completion_tokens, "tokens")
 
         Args:
-            session_id: As in :meth:`send`; so are the arguments up to ``deadline_ms``.
+            session_id: As in :meth:`send`; so are the arguments up to ``max_tokens``.
             text: What to say.
             message_id: Idempotency key.
             agent: Which agent answers.
@@ -391,6 +396,7 @@ class Client:
             policy: What happens when a turn of the session is running.
             metadata: Labels.
             deadline_ms: Longest time the turn may take.
+            max_tokens: Longest output of a model call.
             timeout: Longest wait for the answer's end, in seconds; None waits without end.
             on_token: Called with each :class:`Part`, in order: a coroutine function on the event loop, another one in
                 a thread of its own. All calls are over when this returns. An error of it is logged and changes
@@ -413,6 +419,7 @@ class Client:
             policy=policy,
             metadata=metadata,
             deadline_ms=deadline_ms,
+            max_tokens=max_tokens,
         )
         return await self.answer(sent, timeout=timeout, on_token=on_token)
 
@@ -600,6 +607,7 @@ class Client:
             policy=message.policy,
             metadata=dict(message.metadata),
             deadline_ms=message.deadline_ms,
+            limits={} if message.max_tokens is None else {MAX_TOKENS: message.max_tokens},
         )
         return await self._publish(session_key(message.session_id, message.tenant), command)
 

@@ -26,6 +26,7 @@ class Message:
         policy: What happens when a turn of the session is running.
         metadata: Labels, carried into the log.
         deadline_ms: Longest time the turn may take, in milliseconds from its start.
+        max_tokens: Longest output of a model call, in tokens; the agent's own limit counts where it is lower.
     """
 
     session_id: str
@@ -36,6 +37,7 @@ class Message:
     policy: str | None = None
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     deadline_ms: int | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

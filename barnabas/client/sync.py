@@ -149,6 +149,7 @@ class SyncClient:
         policy: str | None = None,
         metadata: Mapping[str, str] | None = None,
         deadline_ms: int | None = None,
+        max_tokens: int | None = None,
     ) -> Sent:
         """As :meth:`Client.send`."""
         return self._run(
@@ -161,6 +162,7 @@ class SyncClient:
                 policy=policy,
                 metadata=metadata,
                 deadline_ms=deadline_ms,
+                max_tokens=max_tokens,
             )
         )
 
@@ -185,6 +187,7 @@ class SyncClient:
         policy: str | None = None,
         metadata: Mapping[str, str] | None = None,
         deadline_ms: int | None = None,
+        max_tokens: int | None = None,
         timeout: float | None = ANSWER_TIMEOUT_S,
         on_token: OnToken | None = None,
     ) -> Answer:
@@ -199,6 +202,7 @@ class SyncClient:
                 policy=policy,
                 metadata=metadata,
                 deadline_ms=deadline_ms,
+                max_tokens=max_tokens,
                 timeout=timeout,
                 on_token=on_token,
             )

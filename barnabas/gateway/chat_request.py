@@ -58,6 +58,7 @@ class Asked(NamedTuple):
         message_id: Its id.
         agent: Who answers.
         metadata: Labels.
+        max_tokens: Longest output of a model call, where the agent's own limit is not lower.
         without_effect: What the request holds in vain.
     """
 
@@ -66,6 +67,7 @@ class Asked(NamedTuple):
     message_id: str
     agent: str
     metadata: dict[str, str]
+    max_tokens: int | None
     without_effect: list[str]
 
 
@@ -81,7 +83,7 @@ def understood(request: Request, body: ChatRequest, gateway: Gateway, tenant: st
         value = getattr(body, name)
         if value is not None and not is_harmless(value):
             raise Refusal(400, "unsupported_parameter", f"{name} cannot be honoured: {why}", field=name)
-    _check_length(gateway, body)
+    max_tokens = _max_tokens(body)
     key = idempotency_key(request)
     session_id, named_by = _named_session(request, body)
     earlier = body.messages[:-1]
@@ -93,7 +95,7 @@ def understood(request: Request, body: ChatRequest, gateway: Gateway, tenant: st
     text = _text_of(body.messages[-1])
     check_text(gateway, text, field="messages")
     metadata = {name: value for name, value in (body.metadata or {}).items() if name != _METADATA_SESSION}
-    return Asked(session_id, text, key or uuid.uuid4().hex, body.model, metadata, _vain(body, earlier))
+    return Asked(session_id, text, key or uuid.uuid4().hex, body.model, metadata, max_tokens, _vain(body, earlier))
 
 
 def _check_model(gateway: Gateway, model: str) -> None:
@@ -103,14 +105,13 @@ def _check_model(gateway: Gateway, model: str) -> None:
         raise Refusal(404, "model_not_found", text, field="model")
 
 
-def _check_length(gateway: Gateway, body: ChatRequest) -> None:
-    own = gateway.settings.agents[body.model].max_tokens
-    for name in ("max_tokens", "max_completion_tokens"):
-        asked = getattr(body, name)
-        if asked is not None and (own is None or own > asked):
-            limit = f"its limit is {own}" if own is not None else "it has none"
-            text = f"{name} is the agent's own setting, agents.{body.model}.max_tokens, and {limit}; leave it out"
-            raise Refusal(400, "unsupported_parameter", text, field=name)
+def _max_tokens(body: ChatRequest) -> int | None:
+    """Return the lower of both names' values."""
+    given = {"max_tokens": body.max_tokens, "max_completion_tokens": body.max_completion_tokens}
+    for name, value in given.items():
+        if value is not None and value <= 0:
+            raise Refusal(400, "invalid_parameter", f"{name} is {value}, not above 0", field=name)
+    return min((value for value in given.values() if value is not None), default=None)
 
 
 def _named_session(request: Request, body: ChatRequest) -> tuple[str | None, str]:

@@ -67,6 +67,7 @@ async def create_chat_completion(request: Request) -> Response:
         agent=asked.agent,
         tenant=principal.tenant,
         metadata=asked.metadata,
+        max_tokens=asked.max_tokens,
     )
     headers = {
         SESSION_HEADER: header_value(asked.session_id),

@@ -66,8 +66,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         user: The session, where neither `X-Session-Id` nor `metadata.session_id` names it.
         metadata: Labels, carried into the log; `session_id` among them names the session.
         n: One answer is made.
-        max_tokens: Taken where the agent's own limit is not above it.
-        max_completion_tokens: As `max_tokens`.
+        max_tokens: Longest output of a model call; the agent's own limit counts where it is lower.
+        max_completion_tokens: As `max_tokens`; of both the lower one counts.
         response_format: `{"type": "text"}`.
         tools, functions: None: an agent has its own tools.
         tool_choice, function_call: `none` or `auto`.

@@ -77,6 +77,7 @@ _CAUSES: Final[Mapping[str, int]] = {
     "empty_text": 422,
     "oversized_text": 422,
     "invalid_deadline": 422,
+    "invalid_limit": 422,
     "unknown_agent": 422,
 }
 

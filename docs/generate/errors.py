@@ -22,6 +22,7 @@ REASONS: Final = {
     "invalid_batch_size": "`send_many` was asked for batches of less than one.",
     "invalid_deadline": "`deadline_ms` is not above 0.",
     "invalid_key": "A record's key is not UTF-8, has more than 512 bytes, or names no session.",
+    "invalid_limit": "The `max_tokens` of a message's limits is not above 0.",
     "invalid_message": "What was handed to `send_many` is no message.",
     "invalid_message_id": "A `message_id` of more than 256 characters.",
     "invalid_session_id": "A session id that is empty, or has a `/` without a tenant before it.",

@@ -33,6 +33,7 @@ POISON: dict[str, tuple[bytes | None, bytes | None, str]] = {
     "oversized": (b"p10", b'{"text": "' + b"x" * 600 + b'"}', "oversized_text"),
     "unknown-agent": (b"p11", b'{"text": "hello", "agent": "nobody"}', "unknown_agent"),
     "deadline": (b"p12", b'{"text": "hello", "deadline_ms": 0}', "invalid_deadline"),
+    "limit": (b"p14", b'{"text": "hello", "limits": {"max_tokens": 0}}', "invalid_limit"),
     "long-id": (b"p13", b'{"text": "hello", "message_id": "' + b"m" * 257 + b'"}', "invalid_message_id"),
 }
 

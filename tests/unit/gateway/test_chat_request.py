@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from barnabas.client import Client
 from barnabas.gateway.app import make_app
 from barnabas.settings import AgentSettings, Settings
+from schemas.commands import UserMessage
+from schemas.errors import BrokerError
 
 _USER = {"role": "user", "content": "hello"}
 _ASSISTANT = {"role": "assistant", "content": "hi"}
@@ -47,8 +50,8 @@ _TAKEN = (503, "client", None)
         ({"response_format": {"type": "json_object"}}, (400, "unsupported_parameter", "response_format")),
         ({"stop": ["."]}, (400, "unsupported_parameter", "stop")),
         ({"logprobs": True}, (400, "unsupported_parameter", "logprobs")),
-        ({"max_tokens": 10}, (400, "unsupported_parameter", "max_tokens")),
-        ({"model": "brief", "max_completion_tokens": 10}, (400, "unsupported_parameter", "max_completion_tokens")),
+        ({"max_tokens": 0}, (400, "invalid_parameter", "max_tokens")),
+        ({"max_completion_tokens": -1}, (400, "invalid_parameter", "max_completion_tokens")),
         ({"model": "gpt-4o"}, (404, "model_not_found", "model")),
         ({"messages": []}, (400, "invalid_body", "messages")),
         ({"messages": [{"role": "user", "content": 1}]}, (400, "invalid_body", "messages[0].content")),
@@ -91,6 +94,30 @@ async def test_impossible_request_is_refused_by_field(
 async def test_possible_request_is_taken(client: httpx.AsyncClient, fields: dict[str, Any]) -> None:
     """Hints without effect, and what the session remembers, do no harm."""
     assert await ask(client, **fields) == _TAKEN
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {}),
+        ({"max_tokens": 60}, {"max_tokens": 60}),  # the worker knows the agent's own limit
+        ({"max_completion_tokens": 10}, {"max_tokens": 10}),
+        ({"max_tokens": 20, "max_completion_tokens": 10}, {"max_tokens": 10}),
+    ],
+)
+async def test_length_is_the_message_s_own_limit(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, fields: dict[str, int], expected: dict[str, int]
+) -> None:
+    """It is published with the message. Seen to fail with the field left out of the message."""
+    published: list[UserMessage] = []
+
+    async def publish(_client: Client, _key: bytes, command: UserMessage) -> None:
+        published.append(command)
+        raise BrokerError("away")
+
+    monkeypatch.setattr(Client, "_publish", publish)
+    assert (await ask(client, model="brief", **fields))[0] == 503
+    assert [command.limits for command in published] == [expected]
 
 
 async def test_idempotency_key_without_a_session_is_refused(client: httpx.AsyncClient) -> None:
