@@ -92,7 +92,8 @@ class BackPressure:
     def room(self, consumer: SessionConsumer) -> int:
         """Return how many messages may be taken now: what is on its way to a lane counts as in one."""
         names = self._env.names
-        coming = sum(c.fetched - c.handled for tp, c in consumer.cursors.items() if tp.topic == names.messages)
+        cursors = (cursor for tp, cursor in consumer.cursors.items() if tp.topic == names.messages)
+        coming = sum(max(0, c.fetched - c.handled) for c in cursors)  # a seek may put it behind what is handled
         room = self.limit.value - self._active() + self._env.pool.waiting_for_agent - coming
         self._was_reached |= room <= 0
         return max(0, room)

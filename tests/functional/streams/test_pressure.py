@@ -136,3 +136,14 @@ def test_partition_not_open_what_it_was_given_takes_nobodys_room() -> None:
         partition.when_open(lambda: None)
     assert partition.messages_begun == 100
     assert partition.lanes_at_work == 0
+
+
+def test_fetched_again_behind_what_is_handled_makes_no_room() -> None:
+    """A seek may put a partition back behind what its lanes have; the others' room stays. Line: without ``max``."""
+    limits = environment()
+    pressure, taken = back_pressure(limits), consumer()
+    room = pressure.room(taken)
+    coming, behind = (taken.cursors[TP(NAMES.messages, number)] for number in (0, 1))
+    coming.fetched = 3
+    behind.handled = 100
+    assert pressure.room(taken) == room - 3
