@@ -48,7 +48,8 @@ class SessionConsumer(FaustConsumer):
         #: Partitions that back-pressure holds (P2b: our own set, kept over a rebalance).
         self.held: set[TP] = set()
         self._seeks: dict[TP, int] = {}
-        self._generation = -1
+        #: Whose assignment is known here, and may be committed under; read by the consumer's thread.
+        self.generation = -1
         #: Counts the polls, for the watchdog.
         self.polls = 0
         super().__init__(*args, **kwargs)
@@ -64,18 +65,15 @@ class SessionConsumer(FaustConsumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit what is done (F13) and let Faust suspend; running turns go on until it is known what is lost."""
-        self.lease.joining = True
         if self.cursors:
             await self.commit_done()
-        if self._generation >= 0 and not self._thread.member_id:
-            self.wiring.ownership.lapse()  # thrown out of the group: somebody else owns what we had
+        if self.lease.is_over:
+            self.wiring.ownership.lapse()  # thrown out of the group, or about to be: somebody else owns what we had
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Let the owner decide what was kept before Faust's recovery begins."""
-        self.lease.renew(self.lease.now())
-        self.lease.joining = False
-        self._generation = generation_id
+        self.generation = generation_id
         changelog = self.wiring.names.changelog
         copies = {TP(changelog, number) for number in cast("Any", self.app).assignor.standbys(changelog)}
         try:
@@ -83,6 +81,15 @@ class SessionConsumer(FaustConsumer):
         except AssignmentError as exc:  # aiokafka would log it and go on (R1)
             await self.app.crash(exc)
             raise
+        # What was not kept has had another owner: a commit from what we know of it would take that one's back.
+        kept = self.wiring.ownership.kept
+        for tp in [*self.cursors]:
+            if tp not in kept:
+                del self.cursors[tp]
+        # Behind it, so that nothing of the last generation is written under a lease of this one; from when the group
+        # was asked, because this may have been frozen since.
+        self.lease.renew(self._thread.membership.synced_at)
+        self.lease.joining = False
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def place_cursors(self, tps: set[TP], kept: set[TP]) -> None:
@@ -154,7 +161,7 @@ class SessionConsumer(FaustConsumer):
             if not wanted:
                 await asyncio.sleep(_IDLE_S)
                 continue
-            generation = self._generation
+            generation = self.generation
             records = await self._thread.call_thread(
                 self._thread._fetch_records,
                 self._thread._ensure_consumer(),
@@ -162,7 +169,7 @@ class SessionConsumer(FaustConsumer):
                 timeout=POLL_S if room else _IDLE_S,  # room comes without a record: do not wait for one
                 max_records=room or MAX_POLL_RECORDS,
             )
-            if generation == self._generation and self.flow_active:
+            if generation == self.generation and self.flow_active:
                 self._deliver(records)
             else:  # fetched under another assignment; aiokafka's position has moved over them
                 for tp in map(TP._make, records):
@@ -273,7 +280,7 @@ class SessionConsumer(FaustConsumer):
         return await self._commit_offsets_now(offsets)
 
     async def proves_ownership(self, tp: TP) -> bool:
-        """Commit a partition's watermark again: only the member of the current generation succeeds."""
+        """Commit a partition's watermark again: only a member of the current generation succeeds."""
         cursor = self.cursors.get(tp)
         return cursor is not None and await self._commit_offsets_now({tp: cursor.acks.watermark})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import aiokafka
@@ -28,6 +28,7 @@ from faust.types import TP
 from schemas.errors import AccessError
 from streams.credentials import shows_no_credentials
 from streams.delivery import KafkaRecord
+from streams.membership import Membership
 from streams.unpacking import unpack_tolerantly
 from topics.access import GRANT
 
@@ -83,9 +84,10 @@ def wait_for_brokers(client: AIOKafkaClient) -> None:
 
 
 class LeasedConsumerThread(AIOKafkaConsumerThread):
-    """The thread that runs aiokafka: short fetches, a lease from its heartbeats, commits that do not crash."""
+    """The thread that runs aiokafka: short fetches, a lease from the group's answers, commits that do not crash."""
 
     consumer: SessionConsumer
+    membership: Membership
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -102,24 +104,15 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start aiokafka, note each good heartbeat (R2), and have failed metadata requests wait."""
+        """Start aiokafka, note what the group makes of us (R2), and have failed metadata requests wait."""
         if not await self._connect():
             return
         self._report_refusals()
         self._wait_for_metadata()
         self._end_cancelled_fetches()
         self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
-        coordinator = self._ensure_consumer()._coordinator
-        heartbeat, lease = coordinator._do_heartbeat, self.consumer.lease
-
-        async def leased_heartbeat() -> bool:
-            sent_at = lease.now()
-            ok: bool = await heartbeat()
-            if ok:
-                lease.renew(sent_at)
-            return ok
-
-        coordinator._do_heartbeat = leased_heartbeat
+        consumer = self.consumer
+        self.membership = Membership(self._ensure_consumer()._coordinator, consumer.lease, lambda: consumer.generation)
 
     async def _connect(self) -> bool:
         """Start aiokafka, and wait for a broker that went away since its topics were looked at.
@@ -267,10 +260,12 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
             self._end(f"Kafka does not let this worker read a topic ({exc}); {GRANT}")
         return records
 
-    async def rewind(self, positions: Mapping[TP, int], paused: Iterable[TP]) -> None:
-        """Put the fetch positions of assigned partitions; ``paused`` ones are not fetched at all."""
+    async def rewind(self, positions: Mapping[TP, int], paused: Collection[TP]) -> None:
+        """Put the fetch positions of assigned partitions; ``paused`` ones are not fetched at all, all others are."""
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
+        # Paused by an earlier call, which had not heard of this assignment: nobody else would resume them.
+        consumer.resume(*(consumer.paused() - {aiokafka.TopicPartition(*tp) for tp in paused}))
         consumer.pause(*[aiokafka.TopicPartition(*tp) for tp in paused if tp in assigned])
         for tp, position in positions.items():
             if tp in assigned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,8 @@ class Lease:
 
     The coordinator gives the partitions away when it has not heard from a member for the session time-out. A
     worker that was frozen or cut off for longer must not write; the fold would reject it, but its tokens and
-    changelog records would be in the way. Written by the consumer's thread, read by the event loop.
+    changelog records would be in the way. Once over it stays over, also while the worker joins again, until it is
+    renewed. Written by the consumer's thread (and at an assignment by the event loop), read by the event loop.
     """
 
     def __init__(
@@ -26,30 +28,38 @@ class Lease:
         self._joining_timeout = session_timeout_s + rebalance_timeout_s
         self._clock = clock
         self._renewed_at: float | None = None
-        self._joining_since: float | None = clock()
+        self._joining_since: float | None = None
 
     def now(self) -> float:
         """The lease's clock, for :meth:`renew`."""
         return self._clock()
 
     def renew(self, sent_at: float) -> None:
-        """Note a good heartbeat that was **sent** at ``sent_at``."""
+        """Note that the coordinator took us for a member in answer to what was **sent** at ``sent_at``."""
         self._renewed_at = sent_at
+
+    def end(self) -> None:
+        """Note that the coordinator does not know us: the lease is over at once, if there ever was one."""
+        if self._renewed_at is not None:
+            self._renewed_at = -math.inf
+        self._joining_since = None
 
     @property
     def joining(self) -> bool:
-        """Whether a rebalance is under way: the coordinator keeps a waiting member without heartbeats, for a time."""
+        """Whether we wait for a rebalance: the coordinator keeps a waiting member without heartbeats, for a time."""
         return self._joining_since is not None
 
     @joining.setter
     def joining(self, is_joining: bool) -> None:
-        self._joining_since = self._clock() if is_joining else None
+        # It keeps a member, not one that it may have forgotten: asking to join revives no lease.
+        self._joining_since = self._clock() if is_joining and not self.is_over else None
 
     @property
     def is_over(self) -> bool:
         """Whether the coordinator may have given the partitions away."""
-        if self._renewed_at is None:
+        renewed_at, joining_since = self._renewed_at, self._joining_since
+        if renewed_at is None:
             return False
-        if self._joining_since is not None:
-            return self._clock() - self._joining_since > self._joining_timeout
-        return self._clock() - self._renewed_at > self._timeout
+        if joining_since is not None:
+            return self._clock() - joining_since > self._joining_timeout
+        return self._clock() - renewed_at > self._timeout

@@ -79,6 +79,11 @@ class Ownership:
         names = self.env.names
         return {TP(topic, p) for p in partitions for topic in (names.messages, names.control, names.events)}
 
+    @property
+    def kept(self) -> set[TP]:
+        """Topic partitions that were ours without a gap over the last rebalance."""
+        return self.tps(self.owned - self.fresh)
+
     def stopped_tps(self) -> set[TP]:
         """Topic partitions of partitions that stopped for good."""
         return self.tps(number for number, p in self.partitions.items() if p.phase is Phase.STOPPED)
@@ -132,8 +137,7 @@ class Ownership:
             False where the group settled anew meanwhile: the newer generation's recovery does it.
         """
         generation = self.generation
-        kept = self.owned - self.fresh
-        await self.consumer.place_cursors(self.tps(self.owned), self.tps(kept))
+        await self.consumer.place_cursors(self.tps(self.owned), self.kept)
         for number in self.fresh & recovered.refold:
             if generation == self.generation:
                 await self._refold(number)
@@ -203,6 +207,8 @@ class Ownership:
             await asyncio.sleep(_RECLAIM_PAUSE_S)
         if self.partitions.get(number) is not partition or partition.phase is not Phase.CLOSED:
             return
+        if self.draining:
+            return  # on its way out: the next owner opens it
         for topic in (self.env.names.messages, self.env.names.control):
             tp = TP(topic, number)
             self.consumer.restart_from(tp, self.consumer.cursors[tp].acks.watermark)

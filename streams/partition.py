@@ -249,7 +249,8 @@ class Partition:
             self.env.fail(exc)  # the next start's recovery wipes what is corrupt and fills it again
         except Exception as exc:
             logger.exception("partition %d: a lane failed", self.number)
-            self._on_lost(self.number, repr(exc))
+            if self.is_owned:  # else it is another's by now, or ours anew
+                self._on_lost(self.number, repr(exc))
 
     def repeat_outcome(self, session: Session, incoming: Incoming, acknowledge: Receipt) -> None:
         """Answer a message that is decided already with its terminal token again; no model is called."""
@@ -299,7 +300,11 @@ class Partition:
             if error is None:
                 receipt()
             elif self.is_open:
-                asyncio.get_running_loop().call_later(RESEND_S, self.send_terminal, key, token, receipt, traceparent)
+                asyncio.get_running_loop().call_later(RESEND_S, again, self.epoch)
+
+        def again(epoch: int) -> None:
+            if self.is_open and self.epoch == epoch:  # else the message is delivered again, and answered then
+                self.send_terminal(key, token, receipt, traceparent)
 
         self.env.publisher.token(self.number, key, token, delivered, traceparent)
 

@@ -112,6 +112,8 @@ class Rebalance(Service):
         app.flow_control.resume()
         app.consumer.resume_flow()
         await app._fetcher.maybe_start()
+        if generation != ownership.generation:
+            return  # not recovered yet: it settles next
         app.tables.on_actives_ready()
         app.tables.on_standbys_ready()
         app.on_rebalance_end()

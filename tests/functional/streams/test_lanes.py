@@ -1,4 +1,4 @@
-"""Lanes, slots, lease and token stream, without a broker."""
+"""Lanes, slots and token stream, without a broker."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,6 @@ from schemas.tokens import Token, TokenKind
 from streams.agent import Agent
 from streams.incoming import Incoming
 from streams.lane import Lane
-from streams.lease import Lease
 from streams.pool import TurnPool
 from streams.providers.echo import EchoProvider
 from streams.token_stream import TokenStream
@@ -154,47 +153,6 @@ async def test_pool_waiter_cancelled_leaks_no_slot() -> None:
     for who in (one, two):
         await asyncio.wait_for(take(who), 60)
         assert pool.slot(who).is_free
-
-
-# -- Lease
-
-
-class Clock:
-    """Time that the test moves."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        """Tell it."""
-        return self.now
-
-
-def test_lease_runs_from_the_heartbeat_that_was_sent() -> None:
-    """R2: valid for the session time-out, suspended time included, and again after the next good heartbeat."""
-    clock = Clock()
-    lease = Lease(6.0, clock=clock)
-    lease.joining = False
-    assert not lease.is_over  # no heartbeat yet: nothing was assigned
-    lease.renew(lease.now())
-    clock.now += 6.0
-    assert not lease.is_over
-    clock.now += 0.1
-    assert lease.is_over
-    lease.renew(clock.now - 5.0)
-    assert not lease.is_over
-    clock.now += 2.0
-    assert lease.is_over
-
-
-def test_lease_member_that_waits_for_a_rebalance_keeps_it() -> None:
-    """The coordinator holds a joining member without heartbeats."""
-    clock = Clock()
-    lease = Lease(6.0, clock=clock)
-    lease.renew(lease.now())
-    clock.now += 60.0
-    assert not lease.is_over
-    lease.joining = False
-    assert lease.is_over
 
 
 # -- TokenStream
