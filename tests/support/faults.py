@@ -303,6 +303,20 @@ def _no_dedupe(patch: Patch) -> None:
     patch(streams.partition, "is_decided", lambda *_args: False)
 
 
+def _no_offsets(patch: Patch) -> None:
+    """What is decided is known by its id alone, within the window: neither lanes nor fold look at offsets."""
+    import streams.partition
+    from state import fold
+
+    decided = fold.is_decided
+
+    def by_id(session: Any, message_id: str, _source_offset: int) -> bool:
+        return decided(session, message_id, -1)
+
+    patch(fold, "is_decided", by_id)
+    patch(streams.partition, "is_decided", by_id)
+
+
 def _no_epochs(patch: Patch) -> None:
     """The fold takes records of every epoch (rule 1)."""
     from state import fold
@@ -668,6 +682,7 @@ _OFF: dict[str, Callable[[Patch], None]] = {
     "monotonic": _no_monotonic_apply,
     "dead_letter_barrier": _dead_letter_when_open,
     "position_check": _no_position_check,
+    "offsets": _no_offsets,
     "pause_partitions": _pause_partitions,
     "pinned_id": _no_pinned_id,
     "repair": _no_repair,
