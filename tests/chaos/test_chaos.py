@@ -32,8 +32,8 @@ def _run(folder: Path, plan: Plan, options: Options) -> RunReport:
 def test_chaos_fixed_seed_every_promise_kept(tmp_path: Path) -> None:
     """Three workers, faults of every kind one over the other, then the judge.
 
-    Fails with a mechanism taken away, for instance ``make chaos ARGS="--off ack_at_once"``; see below. ``offsets`` needs
-    floods and kills (``--off offsets --kinds kill``): the table of a flooded session is not the log's.
+    Fails with a mechanism taken away, for instance ``make chaos ARGS="--off ack_at_once"``; see below. ``offsets``
+    needs floods and kills (``--off offsets --kinds kill``): the table of a flooded session is not the log's.
     """
     plan = make_plan(SEED, 45.0, workers=3, every_s=3.2, max_outage_s=5.0)
     assert set(plan.counts) == {str(kind) for kind in Kind}
