@@ -72,9 +72,10 @@ class Repair:
         try:
             while partition in self._holes:
                 await self._repair_from(partition, self._holes.pop(partition), stop)
-            del self._tasks[partition]
         finally:
             stop.set()
+            if self._tasks.get(partition) is asyncio.current_task():  # else dropped, and perhaps begun anew
+                del self._tasks[partition]
 
     async def _repair_from(self, partition: int, first: int, stop: Event) -> None:
         logger.warning("partition %d: a foreign record in the changelog at offset %d or behind it", partition, first)
@@ -82,14 +83,16 @@ class Repair:
             last = await asyncio.get_running_loop().run_in_executor(
                 self._executor, self._last_folded, partition, first, stop
             )
-        except BarnabasError as exc:
-            logger.warning("partition %d: the hole at %d is read again: %s", partition, first, exc)
+            if self._write_path is not None:
+                for key, folded in last.items():
+                    self._write_path.resend(partition, key, folded)
+        except Exception as exc:  # whatever it is: a hole that is forgotten leaves a zombie's value the key's last
+            is_known = isinstance(exc, BarnabasError)
+            logger.warning(
+                "partition %d: the hole at %d is read again: %s", partition, first, exc, exc_info=not is_known
+            )
             self._holes[partition] = min(first, self._holes.get(partition, first))
             await asyncio.sleep(_AGAIN_S)
-            return
-        if self._write_path is not None:
-            for key, folded in last.items():
-                self._write_path.resend(partition, key, folded)
 
     def _last_folded(self, partition: int, first: int, stop: Event) -> dict[bytes, int]:
         """Return what each key's last record from ``first`` on is folded up to."""

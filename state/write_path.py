@@ -51,7 +51,7 @@ class WritePath:
         """Take the collaborators.
 
         ``on_foreign_record(partition, first_offset)`` reports a hole (hazard S2); ``on_store_failure(error)`` a
-        store that cannot be written (corrupt, disk full): the worker has to end, its next start recovers;
+        store that cannot be read or written (corrupt, disk full): the worker has to end, its next start recovers;
         ``on_closed(partition)`` that a partition went. While ``may_write`` says no, nothing that failed is sent again.
         """
         self._store = store
@@ -66,6 +66,8 @@ class WritePath:
         self._may_write = may_write
         self._retry_timer: asyncio.TimerHandle | None = None
         self._retry_s = RETRY_S
+        #: How many deliveries to the changelog failed so far.
+        self.failed = 0
         #: Keys to be resent whose record failed, and what it must be folded beyond.
         self._resends: dict[tuple[int, bytes], int] = {}
         self._settling = False
@@ -183,7 +185,10 @@ class WritePath:
                 self._send_value(overlay, key)
 
     def resend(self, partition: int, key: bytes, folded: int) -> None:
-        """Send a key's newest value again if it is folded further than ``folded`` (a foreign record's)."""
+        """Send a key's newest value again if it is folded further than ``folded`` (a foreign record's).
+
+        Where the store cannot be read its failure is reported, and the key is kept for another attempt.
+        """
         overlay = self._overlays.get(partition)
         if overlay is None:
             return
@@ -192,8 +197,14 @@ class WritePath:
             overlay.dirty[key] = None
             self._send_value(overlay, key)
             return
-        raw = self._store.read(partition, key)
-        if raw is not None and header_of(raw).folded > folded:
+        try:
+            raw = self._store.read(partition, key)
+            is_newer = raw is not None and header_of(raw).folded > folded
+        except StoreError as exc:
+            self._resends[partition, key] = folded
+            self._on_store_failure(exc)
+            return
+        if raw is not None and is_newer:
             self._send(partition, key, raw, partial(self._delivered, overlay, key, raw, [], None))
 
     def _send_value(self, overlay: Overlay, key: bytes) -> None:
@@ -220,6 +231,7 @@ class WritePath:
             return
         if error is not None:
             # Unknown, not failed; a value sent twice is harmless, one that is missing is not.
+            self.failed += 1
             if entry is not None:
                 entry.in_flight -= 1
                 entry.receipts[:0] = receipts

@@ -79,7 +79,7 @@ class Intake:
         except RetryableError as exc:
             self._ownership.lost(owner.number, str(exc))  # delivered again; never a dead letter
         except StoreError as exc:
-            self._env.fail(exc)
+            owner.store_failed(exc)
         except Exception as exc:  # noqa: BLE001 -- the dead letter says it
             self._reject(owner, record, exc, acknowledge)
 

@@ -75,6 +75,8 @@ class Partition:
         self._running: dict[str, Turn] = {}
         #: Turns that wait for a slot, by their message's offset.
         self.waiting_for_slot: dict[int, Slot] = {}
+        #: How long the turns that run may take, in seconds, by their message's offset.
+        self.deadlines: dict[int, float] = {}
         self._early_cancels = EarlyCancels(most=env.limits.max_early_cancels, keep_s=env.limits.turn_timeout_s)
         self._tasks: set[asyncio.Task[None]] = set()
         #: What was delivered before the barrier, in order.
@@ -119,7 +121,7 @@ class Partition:
                 self.env.figures.epochs_opened += 1
                 held, self._held = self._held, []
                 for begin in held:
-                    begin()
+                    self.when_open(begin)  # one before it may have ended the epoch
         elif self.phase is Phase.OPEN:
             self._on_lost(self.number, f"{event.owner} opened it at offset {offset}")
 
@@ -140,6 +142,7 @@ class Partition:
         self._turns.clear()
         self._running.clear()
         self.waiting_for_slot.clear()
+        self.deadlines.clear()
         self._early_cancels.clear()
 
     def stop(self, reason: str) -> None:
@@ -147,6 +150,15 @@ class Partition:
         logger.error("partition %d stopped: %s", self.number, reason)
         self.close()
         self.phase = Phase.STOPPED
+
+    def store_failed(self, error: StoreError) -> None:
+        """End the worker: the next start's recovery wipes what is corrupt and fills it again.
+
+        The lanes end at once. One that went on behind the message that could not be decided would decide the next,
+        and that outcome says that everything before it is decided.
+        """
+        self.close()
+        self.env.fail(error)
 
     def event_delivered(self, error: DeliveryUnknownError | None, _offset: int) -> None:
         """Hear of an event's delivery; unknown means that the partition has to be opened again."""
@@ -246,7 +258,7 @@ class Partition:
             if self.phase is Phase.OPEN:
                 self._on_lost(self.number, str(exc))
         except StoreError as exc:
-            self.env.fail(exc)  # the next start's recovery wipes what is corrupt and fills it again
+            self.store_failed(exc)
         except Exception as exc:
             logger.exception("partition %d: a lane failed", self.number)
             if self.is_owned:  # else it is another's by now, or ours anew

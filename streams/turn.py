@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from schemas.attempt import Attempt
 from schemas.commands import EraseSession, UserMessage
-from schemas.errors import BarnabasError, DeliveryUnknownError, PartitionClosedError
+from schemas.errors import BarnabasError, DeliveryUnknownError, PartitionClosedError, StoreError
 from schemas.events import (
     MemoryCompacted,
     MessageRejected,
@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP = "stop"
+
+#: Errors of this worker's log, epoch and store: the message is none the worse for them, and its next owner decides it.
+#: A provider's, should it meet such in another deployment, come as its own (:func:`streams.providers.limits.bounded`).
+_OURS: Final = (DeliveryUnknownError, PartitionClosedError, StoreError)
 
 #: Longest reason of a cancel and longest detail of a failure that are kept, in characters.
 MAX_REASON_CHARS: Final = 300
@@ -114,6 +118,7 @@ class Turn:
         Raises:
             DeliveryUnknownError: Whether a record is in the log is unknown: the partition has to be reopened.
             PartitionClosedError: The outcome was rejected: another owner decides.
+            StoreError: The session cannot be read: the worker has to end.
         """
         enter_turn(self)
         if isinstance(self.incoming.command, EraseSession):
@@ -121,7 +126,7 @@ class Turn:
         else:
             try:
                 outcome = await self._answer_in_slot(self.incoming.command)
-            except (DeliveryUnknownError, PartitionClosedError):
+            except _OURS:
                 raise
             except Exception as exc:  # a turn that cannot be made must not come again for ever
                 logger.exception("turn %s failed", self.incoming.turn_id)
@@ -194,6 +199,7 @@ class Turn:
         limit = self._env.limits.turn_timeout_s
         if message.deadline_ms is not None:
             limit = min(limit, message.deadline_ms / 1000)
+        self._partition.deadlines[self.incoming.offset] = limit
         scope = asyncio.timeout(limit)
         error: Exception | None = None
         finish_reason, usage = _STOP, Usage()
@@ -209,7 +215,7 @@ class Turn:
         except TimeoutError:
             if self._cancel_reason is None:
                 error = _TurnTimeoutError(f"the turn took longer than {limit:g} s")
-        except (DeliveryUnknownError, PartitionClosedError):
+        except _OURS:
             raise
         except Exception as exc:
             if not isinstance(exc, BarnabasError):
@@ -433,6 +439,7 @@ class Turn:
     def close(self) -> None:
         """Hear that nothing follows, outcome or not."""
         self._trace.end()
+        self._partition.deadlines.pop(self.incoming.offset, None)
 
     def abandon(self) -> None:
         """The partition is lost: write nothing more."""

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Final
 
-from schemas.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError
+from schemas.errors import (
+    DeliveryUnknownError,
+    PartitionClosedError,
+    ProviderError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    StoreError,
+)
 from streams.providers.protocol import ModelDelta, Timeouts
+
+#: What a turn takes for trouble with its own log, epoch or store. A provider that asks another deployment may meet them
+#: there: they are that call's failure, or its message would close its partition, or end its worker, again and again.
+_OF_THE_WORKER: Final = (DeliveryUnknownError, PartitionClosedError, StoreError)
 
 
 class _Watchdog:
@@ -109,7 +121,8 @@ async def bounded(stream: AsyncGenerator[ModelDelta, None], timeouts: Timeouts) 
     or be cancelled between deltas, wraps this generator in ``contextlib.aclosing``.
 
     Raises ``ProviderTimeoutError`` with the limit's name; ``ProviderError`` when the answer had no
-    text; ``ProviderUnavailableError`` when it ended without a finish reason; whatever ``stream`` raises.
+    text; ``ProviderUnavailableError`` when it ended without a finish reason; whatever ``stream`` raises, as
+    ``ProviderError`` what would be taken for the worker's own trouble.
     """
     watchdog = _Watchdog(timeouts)
     is_finished = False
@@ -121,6 +134,8 @@ async def bounded(stream: AsyncGenerator[ModelDelta, None], timeouts: Timeouts) 
                 delta = await read()
             except StopAsyncIteration:
                 break
+            except _OF_THE_WORKER as exc:
+                raise ProviderError(f"the provider met {exc.code}: {exc}") from exc
             finally:
                 watchdog.leave()
             if delta.text or delta.tool_calls:

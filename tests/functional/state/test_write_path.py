@@ -390,3 +390,33 @@ async def test_closed_nothing_is_tried_again(bench: Bench, monkeypatch: pytest.M
     bench.path.close_partition(0)
     await until(lambda: bench.path._retry_timer is None)
     assert len(bench.changelog.sent) == 1
+
+
+async def test_resend_store_that_cannot_be_read_is_reported_and_the_rest_is_sent_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repair's key whose value cannot be read ends the worker; it loses no other. Mutant: ``resend`` raises."""
+    monkeypatch.setattr(module, "RETRY_S", 0.001)
+    bench.path._retry_s = 0.001
+    for key in (b"s2", b"s3"):
+        bench.store.write(0, {key: session_value(key.decode(), 5)}, 3)
+        bench.path.resend(0, key, 4)
+    bench.put(6)
+    read = bench.store.read
+
+    def damaged(partition: int, key: bytes) -> bytes | None:
+        if key == b"s2":
+            raise StoreError("damaged")
+        return read(partition, key)
+
+    monkeypatch.setattr(bench.store, "read", damaged)
+    for _ in range(3):
+        bench.changelog.fail()
+    await until(lambda: len(bench.changelog.sent) == 5)
+    assert {key for _, key, _, _ in bench.changelog.sent[3:]} == {KEY, b"s3"}
+    assert [str(error) for error in bench.failures] == ["damaged"]
+
+    monkeypatch.setattr(bench.store, "read", read)
+    bench.changelog.fail()
+    await until(lambda: len(bench.changelog.sent) == 7)
+    assert bench.path._resends == {}

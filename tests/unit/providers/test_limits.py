@@ -6,7 +6,14 @@ from contextlib import aclosing
 
 import pytest
 
-from schemas.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError
+from schemas.errors import (
+    DeliveryUnknownError,
+    PartitionClosedError,
+    ProviderError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    StoreError,
+)
 from streams.providers import ModelDelta, Timeouts, bounded
 
 SHORT_S = 0.03
@@ -198,3 +205,18 @@ async def test_bounded_closed_early_closes_the_stream() -> None:
         async for _ in stream:
             break
     assert fake.is_closed
+
+
+@pytest.mark.parametrize("error", [DeliveryUnknownError("timed out"), PartitionClosedError("gone"), StoreError("bad")])
+async def test_bounded_error_that_would_mean_the_worker_s_own_log_is_the_provider_s(error: Exception) -> None:
+    """A provider that asks another deployment must not have this one's partition opened again for ever, nor end it.
+
+    Mutant: ``_OF_THE_WORKER`` empty.
+    """
+
+    async def stream() -> AsyncGenerator[ModelDelta, None]:
+        yield ModelDelta("a")
+        raise error
+
+    with pytest.raises(ProviderError, match=str(error)):
+        await _read_slowly(bounded(stream(), LONG))
