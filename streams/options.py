@@ -157,7 +157,7 @@ class WatchdogOptions:
 
     Attributes:
         slack_s: On top of each bound that the worker keeps by itself: a turn's, a recovery's; the consumer polls
-            at least once within it.
+            at least once within it. ``/healthz`` is 503 once half of it is over.
         loop_block_s: Longest the event loop may be blocked. The built-in model blocks it for up to a second. Code that
             holds the whole interpreter ends the process after this and ``slack_s``.
         end_s: Longest the end of a stuck worker may take, and that of the process once its worker has ended; then

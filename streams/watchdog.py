@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from faust.types import TP
 
+from streams.delivery import Cursor
 from streams.environment import Environment
 from streams.ownership import Ownership
-from streams.partition import Phase
+from streams.partition import Partition, Phase
+from streams.producer import DELIVERY_TIMEOUT_S
 
 
 class Finding(NamedTuple):
@@ -42,6 +45,15 @@ class Finding(NamedTuple):
         return f"{self.what} for {self.stood_s:.0f} s"
 
 
+@dataclass(slots=True)
+class _Stand:
+    """How something stands, since when, and whether a record that is begun waits for it."""
+
+    state: object
+    since: float
+    holds_record: bool = False
+
+
 class Watchdog:
     """Looks for what should have moved and did not; asked once a second or more often."""
 
@@ -58,8 +70,8 @@ class Watchdog:
         self._ownership = ownership
         self._slack = slack_s
         self._clock = clock
-        #: What is waited for, and since when it has stood as it stands.
-        self._since: dict[object, tuple[object, float]] = {}
+        self._stands: dict[object, _Stand] = {}
+        self._now = clock()
         #: What stood still at the last look; read by other threads.
         self.findings: tuple[Finding, ...] = ()
 
@@ -70,55 +82,115 @@ class Watchdog:
     def look(self) -> tuple[Finding, ...]:
         """Return what stands still.
 
-        Nothing can move without the broker: while heartbeats fail, no time counts.
+        Nothing can move without the broker: while heartbeats fail, no time counts. Nothing is fetched during a
+        recovery: what stood before it stands on afterwards, and that time does not count.
         """
+        before, self._now = self._now, self._clock()
         if self._env.lease.is_over:
-            self._since.clear()
+            self._stands.clear()
             self.findings = ()
         elif not self._ownership.is_settled:
-            self._since.pop("poll", None)  # nothing is fetched meanwhile
+            for name, stand in self._stands.items():
+                if name != "recovery":
+                    stand.since += self._now - before
             bound_s = self._env.limits.recovery_timeout_s
-            self.findings = (self._standing("recovery", self._ownership.generation, bound_s, "recovery has not ended"),)
+            what = "recovery has not ended"
+            self.findings = (
+                self._standing(
+                    "recovery", self._ownership.generation, what, bound_s + self._slack / 2, bound_s + self._slack
+                ),
+            )
         else:
-            self._since.pop("recovery", None)
-            self.findings = (*self._poll(), *self._partitions())
+            self._stands.pop("recovery", None)
+            self.findings = (*self._poll(), *self._partitions(self._now - before))
         return self.findings
 
     def _poll(self) -> list[Finding]:
         if not self._ownership.owned:
             return []
         polls = self._ownership.consumer.polls
-        return [self._standing("poll", polls, 0.0, "the consumer no longer polls", late_s=self._slack / 2)]
+        return [self._standing("poll", polls, "the consumer no longer polls", self._slack / 2, self._slack)]
 
-    def _partitions(self) -> list[Finding]:
-        partitions, cursors = self._ownership.partitions, self._ownership.consumer.cursors
+    def _partitions(self, passed_s: float) -> list[Finding]:
+        partitions = {n: p for n, p in self._ownership.partitions.items() if p.phase is not Phase.STOPPED}
+        for gone in [name for name in self._stands if isinstance(name, TP) and name.partition not in partitions]:
+            del self._stands[gone]
+        return [finding for partition in partitions.values() for finding in self._partition(partition, passed_s)]
+
+    def _partition(self, partition: Partition, passed_s: float) -> Iterator[Finding]:
+        names, cursors, number = self._env.names, self._ownership.consumer.cursors, partition.number
+        tps = [TP(topic, number) for topic in (names.messages, names.control, names.events)]
+        messages, control, events = (cursors.get(tp) for tp in tps)
         turn_s = self._env.limits.turn_timeout_s
-        found = []
-        for number, partition in partitions.items():
-            cursor = cursors.get(TP(self._env.names.messages, number))
-            waits = partition.phase is not Phase.OPEN or (cursor is not None and cursor.acks.pending > 0)
-            if partition.phase is Phase.STOPPED or not waits:
-                self._since.pop(number, None)
-                continue
-            # The oldest message is the first of its lane: it is done within a turn's bound, or waits for a slot while
-            # others are let in. A partition that is opened again and again without it is stuck as well; one that
-            # folds its past, not open yet, is not.
-            watermark = cursor.acks.watermark if cursor is not None else -1
-            events = cursors.get(TP(self._env.names.events, number))
-            folded = events.handled if events is not None and partition.epoch < 0 else -1
-            slot = partition.waiting_for_slot.get(watermark)
-            what = f"partition {number} stands at {watermark}"
-            state = watermark, folded, slot.progress if slot is not None else None
-            found.append(self._standing(number, state, turn_s, what))
-        for gone in [name for name in self._since if isinstance(name, int) and name not in partitions]:
-            del self._since[gone]
-        return found
+        # The oldest message is the first of its lane: it is done within its turn's bound, or waits for a slot while
+        # others are let in. A partition that is opened again and again without it is stuck as well; one that
+        # folds its past, not open yet, is not.
+        watermark = messages.acks.watermark if messages is not None else -1
+        folded = events.handled if events is not None and partition.epoch < 0 else -1
+        slot = partition.waiting_for_slot.get(watermark)
+        own_s = partition.deadlines.get(watermark, turn_s)
+        yield from self._oldest(
+            tps[0],
+            messages,
+            (folded, slot.progress if slot is not None else None),
+            f"partition {number} stands at",
+            late_s=own_s,
+            # Whether a turn's records are in the log is unknown until then, and nothing hangs.
+            stuck_s=max(own_s, min(turn_s, DELIVERY_TIMEOUT_S)),
+            is_closed=partition.phase is not Phase.OPEN,
+            passed_s=passed_s,
+        )
+        # A cancel ends its turn, or waits for a message that has not come, for a turn's longest time in each epoch.
+        yield from self._oldest(
+            tps[1],
+            control,
+            (folded, partition.epoch),
+            f"partition {number}: control stands at",
+            late_s=turn_s,
+            stuck_s=turn_s,
+            passed_s=passed_s,
+        )
+        # A folded event waits for the changelog alone; while deliveries fail and are tried again, for the broker.
+        yield from self._oldest(
+            tps[2],
+            events,
+            self._env.write_path.failed,
+            f"partition {number}: events stand at",
+            late_s=max(turn_s, DELIVERY_TIMEOUT_S),
+            stuck_s=max(turn_s, DELIVERY_TIMEOUT_S),
+            passed_s=passed_s,
+        )
 
-    def _standing(
-        self, name: object, state: object, bound_s: float, what: str, *, late_s: float | None = None
-    ) -> Finding:
-        now = self._clock()
-        known = self._since.get(name)
-        if known is None or known[0] != state:
-            known = self._since[name] = (state, now)
-        return Finding(what, now - known[1], bound_s if late_s is None else late_s, bound_s + self._slack)
+    def _oldest(
+        self,
+        tp: TP,
+        cursor: Cursor | None,
+        progress: object,
+        what: str,
+        *,
+        late_s: float,
+        stuck_s: float,
+        passed_s: float,
+        is_closed: bool = False,
+    ) -> Iterator[Finding]:
+        """Yield how long the oldest record that is begun has stood; a closed partition stands without one, too.
+
+        Half of the slack is for what follows the bound: a turn that is ended has to be recorded.
+        """
+        watermark = cursor.acks.watermark if cursor is not None else -1
+        is_begun = cursor is not None and cursor.acks.pending > 0
+        state, stand = (watermark, progress), self._stands.get(tp)
+        if not is_begun and not is_closed:
+            if stand is not None:
+                stand.since += passed_s  # given back when its epoch ended, and not fetched again yet
+            return
+        if is_begun and stand is not None and not stand.holds_record:
+            del self._stands[tp]  # the clock begins with the record
+        yield self._standing(tp, state, f"{what} {watermark}", late_s + self._slack / 2, stuck_s + self._slack)
+        self._stands[tp].holds_record |= is_begun
+
+    def _standing(self, name: object, state: object, what: str, late_s: float, stuck_s: float) -> Finding:
+        stand = self._stands.get(name)
+        if stand is None or stand.state != state:
+            stand = self._stands[name] = _Stand(state, self._now)
+        return Finding(what, self._now - stand.since, late_s, stuck_s)

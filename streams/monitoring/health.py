@@ -30,7 +30,7 @@ def alive(
     """Say whether the worker still moves: another start would help where it does not.
 
     Args:
-        findings: The watchdog's: recovery, polls, each partition's oldest message.
+        findings: The watchdog's: recovery, polls, each partition's oldest message, control and event.
         blocked_s: How long the event loop has been blocked, in seconds.
         loop_block_s: Longest it may be; half of it is not healthy.
         failure: Why the worker is ending, None while it is not.

@@ -95,7 +95,9 @@ class _Bench:
 
 
 @pytest.mark.parametrize(
-    ("fails_at", "shed_lag_s"), [(1, None), (2, None), (2, 1e10), (3, 1e10)], ids=["first", "begin", "late", "begin late"]
+    ("fails_at", "shed_lag_s"),
+    [(1, None), (2, None), (2, 1e10), (3, 1e10)],
+    ids=["first", "begin", "is late", "begin, is late"],
 )
 async def test_store_fails_under_a_turn_the_worker_ends_and_the_message_stays(
     fails_at: int, shed_lag_s: float | None
