@@ -22,9 +22,10 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from infra import security as broker_security
 from infra.broker import Broker
 from infra.ports import free_port
-from infra.security import ADMIN, BrokerSecurity
+from infra.security import _LISTENERS, ADMIN, BrokerSecurity
 from topics.acls import Component, Grant, apply, bindings, grants
 from topics.names import TopicNames
 
@@ -50,6 +51,14 @@ _DECISION = re.compile(
     r"on resource = (?P<kind>\w+):LITERAL:(?P<name>\S+) for request"
 )
 
+#: One more listener, which lets in whoever shows a certificate of the broker's authority: here the broker's own.
+_CERTIFICATES = """\
+listeners=CLIENT://{{host}}:{{port}},CERTIFICATE://{{host}}:{port},CONTROLLER://{{host}}:{{controller_port}}
+advertised.listeners=CLIENT://{{host}}:{{port}},CERTIFICATE://{{host}}:{port}
+listener.security.protocol.map=CLIENT:SASL_SSL,CERTIFICATE:SSL,CONTROLLER:SSL
+listener.name.certificate.ssl.client.auth=required
+"""
+
 Rights = dict[tuple[str, str], set[str]]
 
 
@@ -72,7 +81,12 @@ class Secured:
             hosts=(),  # 127.0.0.1 alone: by "localhost" it is another host
         )
         self.broker = Broker(self._folder, free_port(), stops_with_parent=True, security=security)
-        self.state = self.broker.start(120.0)
+        certificate_port = free_port()
+        self.certificate_servers = f"127.0.0.1:{certificate_port}"
+        with pytest.MonkeyPatch.context() as patch:
+            # The last line of a name counts.
+            patch.setattr(broker_security, "_LISTENERS", _LISTENERS + _CERTIFICATES.format(port=certificate_port))
+            self.state = self.broker.start(120.0)
         self.servers = self.state.bootstrap_servers
         self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0, **self.config(ADMIN)})
         for user, components in USERS.items():
@@ -82,6 +96,17 @@ class Secured:
         """A user's librdkafka settings; ``other`` ones by their names with underscores."""
         config = self.broker.security_files.client_config(user, self.passwords[user])
         return {**config, **{name.replace("_", "."): value for name, value in other.items()}}
+
+    def certificate_config(self) -> dict[str, Any]:
+        """The settings of whoever signs in with the broker's certificate, and may do everything."""
+        files = self.broker.security_files
+        pair = str(files.path / "broker.pem")  # certificate and key
+        return {
+            "security.protocol": "SSL",
+            "ssl.ca.location": str(files.ca),
+            "ssl.certificate.location": pair,
+            "ssl.key.location": pair,
+        }
 
     def grant(self, user: str, given: Sequence[Grant]) -> None:
         """Grant a user something."""
