@@ -32,7 +32,7 @@ def _signed_in(secured: Secured, way: str) -> tuple[str, dict[str, Any]]:
 def test_workers_and_commands_sign_in_by_every_way(
     secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One worker each in one group: ready is who has its share of the partitions, read and open. Then a command each."""
+    """One worker each, in one group: ready is who has its share of the partitions, read and open. A command each."""
     names = TopicNames(f"t-signed-{uuid.uuid4().hex[:8]}")
     ensure_topics(secured.servers, catalog(names, len(WAYS)), client_config=secured.config(ADMIN))
     logs = {way: tmp_path / f"{way}.log" for way in WAYS}
