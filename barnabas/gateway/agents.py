@@ -82,14 +82,14 @@ class AgentsPage(Struct, frozen=True, kw_only=True):
 @operation(
     "List agents",
     tag="operation",
-    scope="operate",
+    scope="sessions:read",
     query=AgentsQuery,
     replies={200: Reply(AgentsPage, "A page.")},
     refusals=(401, 403, 422),
 )
 async def list_agents(request: Request) -> Response:
     """The agents that the deployment's settings declare; a page beyond the last one is empty."""
-    principal_of(request).require("operate")
+    principal_of(request).require("sessions:read")
     query, agents = read_query(request, AgentsQuery), agents_of(gateway_of(request).settings)
     first = (query.page - 1) * query.limit
     pagination = Pagination(

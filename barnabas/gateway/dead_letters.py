@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from barnabas.gateway.bodies import read_query, reply
 from barnabas.gateway.gateway import gateway_of
-from barnabas.gateway.letter_pages import Question, ShownLetter
+from barnabas.gateway.letter_pages import Question, ShownLetter, session_of_letter
 from barnabas.gateway.naming import principal_of
 from barnabas.gateway.operation import Reply, operation
 from barnabas.gateway.paging import PLACE_PATTERN, place_of
@@ -57,7 +57,8 @@ class DeadLetterView(Struct, frozen=True, kw_only=True):
         occurred_at: When it was put aside, Unix ms.
         cause: The error code.
         detail: The error's text.
-        session_id: The session's key, where it could be told.
+        tenant: The session's tenant; null for none, and where it could not be told.
+        session_id: The session, where it could be told.
         message_id: The message's id, where it could be told.
         topic: Where the record lay; so are ``partition`` and ``offset``.
         partition: Its partition there.
@@ -72,6 +73,7 @@ class DeadLetterView(Struct, frozen=True, kw_only=True):
     occurred_at: int
     cause: str
     detail: str
+    tenant: str | None
     session_id: str | None
     message_id: str | None
     topic: str
@@ -106,11 +108,15 @@ class DeadLettersPage(Struct, frozen=True, kw_only=True):
     refusals=(400, 401, 403, 422, 503),
 )
 async def list_dead_letters(request: Request) -> Response:
-    """Records that could not be handled, of all tenants, newest first; ``barnabas dead-letters`` deals with them."""
-    principal_of(request).require("operate")
+    """Records that could not be handled, newest first; ``barnabas dead-letters`` deals with them.
+
+    A caller with a tenant sees those of its tenant's sessions, one without sees all.
+    """
+    principal = principal_of(request)
+    principal.require("operate")
     gateway, query = gateway_of(request), read_query(request, DeadLettersQuery)
     behind = None if query.cursor is None else place_of(query.cursor)
-    question = Question(query.limit, behind, query.cause, with_resolved=query.with_resolved)
+    question = Question(query.limit, behind, query.cause, with_resolved=query.with_resolved, tenant=principal.tenant)
     found = await gateway.reads.letters.page(question)
     return reply(
         DeadLettersPage(
@@ -129,12 +135,14 @@ def routes() -> list[BaseRoute]:
 def letter_view(shown: ShownLetter) -> DeadLetterView:
     """Return a dead letter as it is shown; no more than some hundred bytes of it."""
     letter, resolved = shown.letter, shown.resolved
+    tenant, session_id = session_of_letter(letter)
     return DeadLetterView(
         position=str(shown.position),
         occurred_at=letter.occurred_at,
         cause=letter.cause,
         detail=letter.detail,
-        session_id=letter.session_id,
+        tenant=tenant,
+        session_id=session_id,
         message_id=letter.message_id,
         topic=letter.topic,
         partition=letter.partition,

@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from barnabas.dead_letters import Position
 from barnabas.gateway.paging import Place
 from schemas.dead_letters import DeadLetter, DeadLetterRecord, DeadLetterResolved
+from schemas.errors import InvalidMessageError
+from topics.partitioner import split_key
 
 #: Of a dead letter's value so much is shown, and kept.
 PREVIEW_BYTES: Final = 512
@@ -47,12 +49,14 @@ class Question(NamedTuple):
         behind: Where the page before ended.
         cause: The error code.
         with_resolved: Retried and dropped ones, too.
+        tenant: Those of its sessions alone; None for all.
     """
 
     limit: int
     behind: Place | None = None
     cause: str | None = None
     with_resolved: bool = False
+    tenant: str | None = None
 
 
 class ShownLetter(NamedTuple):
@@ -160,8 +164,18 @@ def _is_asked_for(shown: ShownLetter, question: Question) -> bool:
     return (
         (question.with_resolved or shown.resolved is None)
         and (question.cause is None or shown.letter.cause == question.cause)
+        and (question.tenant is None or session_of_letter(shown.letter)[0] == question.tenant)
         and (question.behind is None or _place(shown) < question.behind)
     )
+
+
+def session_of_letter(letter: DeadLetter) -> tuple[str | None, str | None]:
+    """Return a dead letter's tenant and session; one whose key names none belongs to no tenant."""
+    key = letter.session_id
+    try:
+        return (None, None) if key is None else split_key(key.encode())
+    except InvalidMessageError:
+        return None, key
 
 
 def _place(shown: ShownLetter) -> Place:

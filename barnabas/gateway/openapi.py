@@ -120,7 +120,7 @@ def _said(route: Route, told: Operation, own: Mapping[Any, Any], components: dic
         "tags": [told.tag],
         "parameters": parameters,
         "responses": {str(status): _reply(reply, own) for status, reply in told.replies.items()},
-        "security": [] if told.scope is None else [{}, {"bearer": []}],
+        "security": [{}, {"bearer": []}] if _asks(told) else [],
     }
     if told.scope is not None:
         said["x-scope"] = told.scope
@@ -131,6 +131,11 @@ def _said(route: Route, told: Operation, own: Mapping[Any, Any], components: dic
         refusal = {"description": _REFUSALS[status], "content": {media: {"schema": own[kind]}}}
         said["responses"].setdefault(str(status), refusal)
     return said
+
+
+def _asks(told: Operation) -> bool:
+    """Whether callers have to say who they are; some operations take anybody who does."""
+    return told.scope is not None or 401 in told.refusals  # noqa: PLR2004
 
 
 def _reply(reply: Reply, own: Mapping[Any, Any]) -> dict[str, Any]:

@@ -37,6 +37,9 @@ _CHUNK_BYTES: Final = 16 * 1024
 #: A browser's pause before it comes back: short, since the instance it left may have been told to end.
 _RETRY_MS: Final = 1000
 
+#: Tells a client how long a silence may be.
+HEARTBEAT_HEADER: Final = "Barnabas-Heartbeat"
+
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -65,7 +68,12 @@ class StreamQuery(Struct, frozen=True, kw_only=True):
     query=StreamQuery,
     headers=(Header(name="Last-Event-ID", text="The id of the last event that was taken; it stands above `after`."),),
     replies={
-        200: Reply(StreamEvent, "Events as they come, each with its cursor as its id.", media=("text/event-stream",)),
+        200: Reply(
+            StreamEvent,
+            "Events as they come, each with its cursor as its id.",
+            media=("text/event-stream",),
+            headers={HEARTBEAT_HEADER: "Longest silence while all is well, in seconds."},
+        ),
         204: Reply(None, "The turn that is asked for had ended at the cursor: there is nothing to come back for."),
     },
     refusals=(400, 410, 422, 503),
@@ -109,7 +117,7 @@ class EventStream(Response):
     def __init__(self, gateway: Gateway, reader: SessionReader) -> None:
         # Not Starlette's: there is no body, and headers are as they are.
         self.status_code, self.background = 200, None
-        self.raw_headers = [*_HEADERS]
+        self.raw_headers = [*_HEADERS, (HEARTBEAT_HEADER.lower().encode(), b"%g" % gateway.options.heartbeat_s)]
         self._gateway = gateway
         self._reader = reader
         self._is_ending = self._is_beat_due = False

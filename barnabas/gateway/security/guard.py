@@ -40,6 +40,7 @@ TAKE: Final = "take"
 #: What pages of allowed sites may read beside the usual.
 _EXPOSED: Final = (
     "Barnabas-Freshness",
+    "Barnabas-Heartbeat",
     "Location",
     "Retry-After",
     "WWW-Authenticate",

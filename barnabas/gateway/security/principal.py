@@ -8,7 +8,8 @@ from typing import Final, Literal, TypeGuard, get_args
 from schemas.errors import ForbiddenError, InvalidMessageError
 from topics.partitioner import session_key
 
-#: Read, write and erase sessions of one's own tenant; agents, dead letters and figures of all of them.
+#: Read, write and erase sessions of one's own tenant; figures of all of them, and dead letters: those of one's own
+#: tenant, of all where one has none.
 Scope = Literal["sessions:read", "sessions:write", "sessions:erase", "operate"]
 
 ALL_SCOPES: Final[frozenset[str]] = frozenset(get_args(Scope))

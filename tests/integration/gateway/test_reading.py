@@ -269,7 +269,8 @@ async def test_tenant_reaches_its_own_sessions_alone(running: Deployment, tmp_pa
         assert (await api.http.get("/sessions/team%2Fada/transcript")).text.startswith("# team/ada\n")
         offset = running.log().last_offset[TALKATIVE]
         await api.get(f"/sessions/{TALKATIVE}", 404, at=offset)
-        for path in ("/agents", "/dead-letters", "/figures"):
+        await api.get("/agents")
+        for path in ("/dead-letters", "/figures"):
             assert (await api.get(path, 403))["code"] == "forbidden"
 
 
@@ -325,8 +326,8 @@ async def test_dead_letters_come_newest_first(api: Api) -> None:
     times = [letter["occurred_at"] for letter in found]
     assert times == sorted(times, reverse=True)
     (letter,) = (await api.get("/dead-letters", cause="unknown_agent"))["dead_letters"]
-    assert (letter["session_id"], letter["preview"], letter["resolved"]) == (
-        "s00", '{"text": "x", "agent": "nobody"}', None,
+    assert (letter["tenant"], letter["session_id"], letter["preview"], letter["resolved"]) == (
+        None, "s00", '{"text": "x", "agent": "nobody"}', None,
     )  # fmt: skip
 
 

@@ -61,6 +61,9 @@ TO_ONE_S_OWN = {
     ("WS", "/sessions/{id}/ws"): 101,
 }
 
+#: What takes any credentials that are good.
+OF_ANYBODY = {"/me"}
+
 #: A body that is right, where one is needed.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/sessions/{id}/messages"): {"text": "fast"},
@@ -183,8 +186,8 @@ def acme_session(secured: Secured, served: Deployment) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
 async def test_route_asks_who_one_is(secured: Secured, method: str, path: str, scope: str | None) -> None:
-    """401 without credentials or with wrong ones, on every route but the public ones: those without a scope."""
-    assert _is_public(path) is (scope is None)
+    """401 without credentials or with wrong ones, on every route but the public ones: those without a scope, or /me."""
+    assert _is_public(path) is (scope is None and path not in OF_ANYBODY)
     for headers in ({}, {"Authorization": f"Bearer {new_key('acme').key}"}, {"Authorization": f"Bearer {_token('')}"}):
         if method == "WS":
             with pytest.raises(InvalidStatus) as refused:
@@ -264,6 +267,21 @@ def test_no_list_shows_another_tenant_s_session(
         if not following:
             return
         answer = secured.ask(intruder, "GET", path, params={"cursor": following})
+
+
+def test_dead_letters_are_of_one_s_own_tenant(secured: Secured, served: Deployment) -> None:
+    """Whoever may operate for a tenant is shown no text of others. Seen to fail without the filter."""
+    for key in (b"acme/poisoned", b"globex/poisoned", b"poisoned"):
+        served.produce(served.names.messages, json.dumps({"text": "", "metadata": {"of": key.decode()}}).encode(), key)
+    served.flush()
+    served.wait(
+        lambda: len([one for one in served.dead_letters() if "poisoned" in str(one)]) >= 3, "three dead letters"
+    )
+    shown = secured.ask("acme", "GET", "/dead-letters", params={"cause": "empty_text"})
+    found = [(letter["tenant"], letter["session_id"]) for letter in shown.json()["dead_letters"]]
+    assert ("acme", "poisoned") in found
+    assert {tenant for tenant, _ in found} == {"acme"}
+    assert "globex" not in shown.text
 
 
 def test_its_own_tenant_reads_it(secured: Secured, acme_session: dict[str, Any]) -> None:
