@@ -43,7 +43,8 @@ async def test_second_worker_joins_kept_turns_run_on_lost_ones_are_cancelled(
         await first.until(lambda: sum(lane.task.done() for lane in lanes) == 2, "the lost lanes are cancelled", 3)
         assert first.worker.env.write_path._overlays.keys() == set(kept)
         cursors, store = first.worker.ownership.consumer.cursors, first.worker.store
-        await first.until(lambda: {tp.partition for tp in cursors} == set(kept), "the lost cursors are gone")
+        await first.until(lambda: first.worker.ownership.is_settled, "what is kept is settled")
+        assert {tp.partition for tp in cursors} == set(kept)
         assert store.partitions == store.opened() == set(kept)
         await first.until_answered(60)
         await first.until_committed()
