@@ -1,4 +1,8 @@
-"""More than the worker can do at once: what is admitted, what waits in Kafka, what is shed."""
+"""More than the worker can do at once: what is admitted, what waits in Kafka, what is shed.
+
+The test of shedding fails where ``Turn._is_late`` says no (all are answered), and with ``BARNABAS_TEST_OFF=dedupe``
+(what comes again is decided again).
+"""
 
 import asyncio
 from collections.abc import Callable
