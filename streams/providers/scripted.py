@@ -12,6 +12,7 @@ import msgspec
 
 from schemas.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError, SettingsError
 from schemas.events import ToolCall
+from streams.monitoring.turn_context import turn_fields
 from streams.providers.echo import split_words
 from streams.providers.protocol import ChatMessage, ModelDelta, ModelUsage
 
@@ -74,13 +75,14 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScriptedCall(msgspec.Struct, frozen=True):
-    """One line of the calls file; ``time`` in Unix seconds."""
+    """One line of the calls file; ``time`` in Unix seconds, ``epoch`` that of the partition's owner who made it."""
 
     session_id: str | None
     turn_id: str | None
     messages: tuple[ChatMessage, ...]
     time: float
     pid: int
+    epoch: int = -1
 
 
 def load_script(path: Path) -> Script:
@@ -162,7 +164,8 @@ class ScriptedProvider:
     def _record(self, request: ModelRequest) -> None:
         if self._calls_path is None:
             return
-        call = ScriptedCall(request.session_id, request.turn_id, request.messages, time.time(), os.getpid())
+        epoch = turn_fields().get("epoch", -1)
+        call = ScriptedCall(request.session_id, request.turn_id, request.messages, time.time(), os.getpid(), epoch)
         descriptor = os.open(self._calls_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             os.write(descriptor, msgspec.json.encode(call) + b"\n")

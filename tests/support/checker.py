@@ -7,7 +7,7 @@ design are written here a second time, in a few lines, with no bound on what the
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -47,9 +47,6 @@ _ENDINGS: Mapping[type, TokenKind] = {
     SessionErased: TokenKind.COMPLETED,
 }
 
-#: A worker that was killed may have begun a call whose first records never left it: so long before its end, in s.
-_LAST_MOMENT_S = 2.0
-
 
 @cache
 def wire_codec() -> Codec:
@@ -86,7 +83,8 @@ class LogFold:
     """The log's own verdict, partition by partition."""
 
     def __init__(self) -> None:
-        self.epochs: dict[int, int] = {}
+        #: Each partition's epochs, in order: the offsets of its openings.
+        self.epochs: dict[int, list[int]] = defaultdict(list)
         #: Who opened each partition last.
         self.owners: dict[int, str] = {}
         self.outcomes: dict[str, Accepted] = {}
@@ -95,21 +93,22 @@ class LogFold:
         self.last_offset: dict[str, int] = {}
         self.rejected: Counter[str] = Counter()
         self.openings: Counter[int] = Counter()
-        #: Finished model calls that asked for tools, by turn.
-        self.steps: Counter[str] = Counter()
-        #: ``(turn_id, call_id)`` of the calls of tools that count.
+        #: Finished model calls that asked for tools, by turn and epoch.
+        self.steps: Counter[tuple[str, int]] = Counter()
+        #: ``(turn_id, call_id)`` of the calls of tools that count, and of those that returned.
         self.tool_calls: set[tuple[str, str]] = set()
+        self.tool_results: set[tuple[str, str]] = set()
         self._seen: set[str] = set()
 
     def feed(self, partition: int, offset: int, event: LogEvent) -> bool:
         """Fold one record, in log order of its partition; True where it is a session's event that counts."""
         if isinstance(event, PartitionOpened):
-            self.epochs[partition] = offset
+            self.epochs[partition].append(offset)
             self.openings[partition] += 1
             self.owners[partition] = event.owner
             return False
         turn_id = event.turn_id
-        if event.attempt.epoch != self.epochs.get(partition, -1):
+        if event.attempt.epoch != (self.epochs[partition] or [-1])[-1]:
             self.rejected["1: another epoch"] += 1
         elif turn_id in self.outcomes:
             self.rejected["2: decided already"] += 1
@@ -118,18 +117,25 @@ class LogFold:
         elif isinstance(event, _NEED_START) and event.attempt not in self.starts[turn_id][-1:]:
             self.rejected["4: no start"] += 1
         else:
-            self._seen.add(event.event_id)
-            self.steps[turn_id] += isinstance(event, StepCompleted)
-            if isinstance(event, ToolCalled):
-                self.tool_calls.add((turn_id, event.call.call_id))
-            if isinstance(event, TurnStarted):
-                self.starts[turn_id].append(event.attempt)
-            elif hasattr(event, "decided_upto"):
-                self.outcomes[turn_id] = Accepted(event, partition, offset)
-            if not isinstance(event, MemoryCompacted):
-                self.last_offset[event.session_id] = offset
+            self._count(partition, offset, event)
             return True
         return False
+
+    def _count(self, partition: int, offset: int, event: SessionEvent) -> None:
+        turn_id, epoch = event.turn_id, event.attempt.epoch
+        self._seen.add(event.event_id)
+        if isinstance(event, StepCompleted):
+            self.steps[turn_id, epoch] += 1
+        elif isinstance(event, ToolCalled):
+            self.tool_calls.add((turn_id, event.call.call_id))
+        elif isinstance(event, ToolReturned):
+            self.tool_results.add((turn_id, event.call_id))
+        elif isinstance(event, TurnStarted):
+            self.starts[turn_id].append(event.attempt)
+        elif hasattr(event, "decided_upto"):
+            self.outcomes[turn_id] = Accepted(event, partition, offset)
+        if not isinstance(event, MemoryCompacted):
+            self.last_offset[event.session_id] = offset
 
 
 @dataclass(slots=True)
@@ -234,8 +240,6 @@ def check_run(
     tokens: Iterable[Read],
     calls: Iterable[ScriptedCall] = (),
     effects: Iterable[Effect] = (),
-    killed: Mapping[int, float] | None = None,
-    outages: Sequence[tuple[float, float]] = (),
     events_topic: str = "events",
     tokens_topic: str = "tokens",
 ) -> Report:
@@ -247,9 +251,6 @@ def check_run(
         tokens: All of ``tokens``.
         calls: The model calls that were made.
         effects: The runs of tools.
-        killed: Unix time at which processes were killed, by pid: their last calls may have left no trace.
-        outages: From when to when (Unix time) there was no broker: what a worker whose lease ended meanwhile had
-            said of its calls is dropped, and they are made again.
         events_topic: Its name, for errors.
         tokens_topic: Its name, for errors.
     """
@@ -262,7 +263,7 @@ def check_run(
     _check_outcomes(report, messages, log)
     _check_order(report, messages, log)
     check_tokens(report, log, answers)
-    _check_calls(report, log, answers, calls, killed=killed or {}, outages=outages)
+    _check_calls(report, log, answers, calls)
     _check_effects(report, log, effects)
     return report
 
@@ -334,35 +335,31 @@ def _differences(terminal: Token, kind: TokenKind, outcome: Any) -> list[str]:
     return found
 
 
-def _check_calls(
-    report: Report,
-    log: LogFold,
-    answers: Mapping[str, Answer],
-    calls: Iterable[ScriptedCall],
-    *,
-    killed: Mapping[int, float],
-    outages: Sequence[tuple[float, float]],
-) -> None:
-    """One model call a message and step, and one more for each attempt that was cut off."""
+def _check_calls(report: Report, log: LogFold, answers: Mapping[str, Answer], calls: Iterable[ScriptedCall]) -> None:
+    """One model call for each step of an attempt, and none for a turn that its owner found decided.
+
+    Of a call that was cut off nothing else need be in Kafka: a worker that was killed, frozen or without a broker loses
+    what it had to say of it. The epoch in which each was made is enough to tell who could know what.
+    """
     by_turn: dict[str, list[ScriptedCall]] = defaultdict(list)
     for call in calls:
         by_turn[call.turn_id or ""].append(call)
     for turn_id, made in by_turn.items():
         attempts = set(log.starts.get(turn_id, ())) | (answers[turn_id].attempts if turn_id in answers else set())
-        cut_off = len(attempts) - 1
-        report.cut_off += cut_off > 0
-        report.repeated_calls += len(made) - 1
-        untraced = sum(
-            (call.pid in killed and killed[call.pid] - _LAST_MOMENT_S < call.time <= killed[call.pid])
-            or any(began - _LAST_MOMENT_S < call.time <= ended for began, ended in outages)
-            for call in made[:-1]
-        )
-        steps = log.steps[turn_id]
-        report.repeated_calls -= steps
-        if len(made) > 1 + steps + max(cut_off, untraced):
-            report.fault(
-                f"{len(made)} model calls for turn {turn_id}, which has {steps} steps, attempts {sorted(attempts)}"
-            )
+        report.cut_off += len(attempts) > 1
+        by_epoch = Counter(call.epoch for call in made)
+        report.repeated_calls += len(made) - 1 - sum(log.steps[turn_id, epoch] for epoch in by_epoch)
+        accepted = log.outcomes.get(turn_id)
+        for epoch, count in by_epoch.items():
+            if count > 1 + log.steps[turn_id, epoch]:
+                steps = log.steps[turn_id, epoch]
+                report.fault(f"{count} model calls for turn {turn_id} in epoch {epoch}, which has {steps} steps of it")
+            if accepted is None:
+                continue
+            if epoch not in log.epochs[accepted.partition]:
+                report.fault(f"a model call for turn {turn_id} in epoch {epoch}, which never was")
+            elif epoch > accepted.offset:
+                report.fault(f"a model call for turn {turn_id} in epoch {epoch}: it was decided at {accepted.offset}")
     for turn_id, accepted in log.outcomes.items():
         if by_turn and isinstance(accepted.event, TurnCompleted) and turn_id not in by_turn:
             report.fault(f"turn {turn_id} is completed without a model call")

@@ -29,16 +29,14 @@ from tests.support.effects import Effect, read_effects
 from tests.support.faults import Faults
 from tests.support.processes import ROOT, BarnabasProcess, environment
 from tests.support.topic_reader import Read, TopicReader
-from tests.support.worker_main import WorkerSpec
+from tests.support.waiting import DEADLINE_S
+from tests.support.worker_main import PATIENT, WorkerSpec
 from topics.admin import ensure_topics
 from topics.catalog import catalog
 from topics.names import TopicNames
 from topics.partitioner import partition_for
 
 PARTITIONS = 4
-
-#: The least a broker allows by default; the pause after a kill.
-SESSION_TIMEOUT_S = 6.0
 
 #: Six words over 60 ms, but for texts that ask for something else.
 SCRIPT = Script(
@@ -48,6 +46,8 @@ SCRIPT = Script(
         "two-seconds *": Behaviour(reply="a b c d e f g h i j k", between_delay_s=0.2),
         "medium *": Behaviour(reply="a b c d e f", between_delay_s=0.2),
         "hang *": Behaviour(reply="never ends", hang_after=1),
+        "endless *": Behaviour(reply=" ".join(str(number) for number in range(3000)), between_delay_s=0.1),
+        "gated *": Behaviour(reply="a b c d e f"),
         "fast *": Behaviour(reply="{user}!"),
     },
     default=Behaviour(reply="You said: {user} here", between_delay_s=0.012),
@@ -100,7 +100,7 @@ class Load:
 
     def __exit__(self, *_args: object) -> None:
         self._stop.set()
-        self._thread.join(60.0)
+        self._thread.join(DEADLINE_S)
         self._deployment.flush()
 
     def _run(self) -> None:
@@ -125,10 +125,6 @@ class Deployment:
         #: What the broker confirmed, in the order of publishing within a session.
         self.published: list[Published] = []
         self.unconfirmed = 0
-        #: Unix time at which workers were killed, by pid.
-        self.killed: dict[int, float] = {}
-        #: From when to when there was no broker, in Unix time.
-        self.outages: list[tuple[float, float]] = []
         self.processes: list[WorkerProcess] = []
         self._readers: dict[str, TopicReader] = {}
         self._numbers = itertools.count()
@@ -193,7 +189,7 @@ class Deployment:
             {"bootstrap.servers": self.bootstrap_servers, "group.id": self.names.group_id, "log_level": 0}
         )
         try:
-            return consumer.committed([TopicPartition(topic, partition)], timeout=10.0)[0].offset
+            return consumer.committed([TopicPartition(topic, partition)], timeout=DEADLINE_S)[0].offset
         finally:
             consumer.close()
 
@@ -204,7 +200,7 @@ class Deployment:
             consumer = self.reader(topic)._consumer
             for partition in range(self.partitions):
                 _, found[topic, partition] = consumer.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=10.0
+                    TopicPartition(topic, partition), timeout=DEADLINE_S
                 )
         return found
 
@@ -223,7 +219,7 @@ class Deployment:
 
     def flush(self) -> None:
         """Wait for the publisher's confirmations."""
-        left = self._producer.flush(60.0)
+        left = self._producer.flush(DEADLINE_S)
         assert left == 0, f"{left} records of the test's own publisher were not confirmed"
 
     # -- Workers
@@ -252,14 +248,12 @@ class Deployment:
         return worker
 
     def kill(self, worker: WorkerProcess) -> None:
-        """SIGKILL a worker and note when."""
-        self.killed[worker.pid] = time.time()
+        """SIGKILL a worker."""
         worker.kill()
 
-    def died(self, worker: WorkerProcess, timeout_s: float = 30.0) -> None:
+    def died(self, worker: WorkerProcess, timeout_s: float = DEADLINE_S) -> None:
         """Wait until a worker with a deadly fault has killed itself."""
         assert worker.wait(timeout_s) == -9, worker.tail()
-        self.killed[worker.pid] = time.time()
 
     # -- Reading
 
@@ -311,7 +305,7 @@ class Deployment:
 
     # -- Waiting
 
-    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:
         """Wait until ``condition()``; fails with ``what`` and the workers' last lines."""
         deadline = time.monotonic() + timeout_s
         pause = threading.Event()
@@ -321,7 +315,7 @@ class Deployment:
                 raise AssertionError(f"not within {timeout_s:g} s: {what}\n{tails}")
             pause.wait(0.02)
 
-    def wait_answered(self, timeout_s: float = 40.0) -> None:
+    def wait_answered(self, timeout_s: float = DEADLINE_S) -> None:
         """Wait until every published message has an accepted outcome in the log."""
         deadline = time.monotonic() + timeout_s
         while left := self.unanswered():
@@ -332,7 +326,7 @@ class Deployment:
                 )
                 raise AssertionError(f"{text}\n{tails}")
 
-    def wait_committed(self, timeout_s: float = 15.0, *, topics: tuple[str, ...] | None = None) -> None:
+    def wait_committed(self, timeout_s: float = DEADLINE_S, *, topics: tuple[str, ...] | None = None) -> None:
         """Wait until the group has committed everything: nothing is held back by an acknowledgement that never came."""
         names = self.names
         consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": names.group_id, "log_level": 0})
@@ -345,8 +339,8 @@ class Deployment:
 
         def is_done() -> bool:
             missing.clear()
-            for tp in consumer.committed(tps, timeout=10.0):
-                _, end = consumer.get_watermark_offsets(tp, timeout=10.0)
+            for tp in consumer.committed(tps, timeout=DEADLINE_S):
+                _, end = consumer.get_watermark_offsets(tp, timeout=DEADLINE_S)
                 if end and tp.offset != end:
                     missing.append(f"{tp.topic}-{tp.partition}: {tp.offset} of {end}")
             return not missing
@@ -368,8 +362,6 @@ class Deployment:
             tokens=self.reader(self.names.tokens).read_to_end(),
             calls=self.calls() if with_calls else (),
             effects=self.effects(),
-            killed=self.killed,
-            outages=self.outages,
             events_topic=self.names.events,
             tokens_topic=self.names.tokens,
         )
@@ -425,7 +417,7 @@ class LocalWorker:
     async def __aexit__(self, kind: type[BaseException] | None, *_args: object) -> None:
         self.worker.stop()
         if self._task is not None:
-            code = await asyncio.wait_for(asyncio.gather(self._task, return_exceptions=True), 30.0)
+            code = await asyncio.wait_for(asyncio.gather(self._task, return_exceptions=True), DEADLINE_S)
             assert kind is not None or code == [0], f"the worker ended with {code}"
             self._task = None
 
@@ -440,16 +432,16 @@ class LocalWorker:
         self.worker.stop()
         assert self._task is not None
         task, self._task = self._task, None
-        return await asyncio.wait_for(task, 30.0)
+        return await asyncio.wait_for(task, DEADLINE_S)
 
-    async def ended(self, timeout_s: float = 20.0) -> int | BaseException:
+    async def ended(self, timeout_s: float = DEADLINE_S) -> int | BaseException:
         """Wait for its end; returns its exit code or what it raised."""
         assert self._task is not None
         task, self._task = self._task, None
         (result,) = await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), timeout_s)
         return result
 
-    async def until(self, condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:
         """Let the worker run until ``condition()``; fails when it ends first."""
         deadline = time.monotonic() + timeout_s
         while not _evaluate(condition):
@@ -458,13 +450,13 @@ class LocalWorker:
             assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
             await asyncio.sleep(0.01)
 
-    async def until_answered(self, timeout_s: float = 20.0) -> None:
+    async def until_answered(self, timeout_s: float = DEADLINE_S) -> None:
         """Let the worker run until everything published is answered."""
         deadline = time.monotonic() + timeout_s
         while left := await asyncio.to_thread(self.deployment.unanswered):
             assert time.monotonic() < deadline, f"{len(left)} messages not answered within {timeout_s:g} s: {left[:3]}"
 
-    async def until_committed(self, timeout_s: float = 15.0, **options: Any) -> None:
+    async def until_committed(self, timeout_s: float = DEADLINE_S, **options: Any) -> None:
         """Let the worker run until everything is committed."""
         await asyncio.to_thread(self.deployment.wait_committed, timeout_s, **options)
 
@@ -478,8 +470,8 @@ def _evaluate(condition: Callable[[], object]) -> object:
 
 __all__ = [
     "PARTITIONS",
+    "PATIENT",
     "SCRIPT",
-    "SESSION_TIMEOUT_S",
     "Deployment",
     "Load",
     "LocalWorker",

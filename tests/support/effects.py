@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from streams.tools import Tool, ToolContext, tool
+from tests.support.waiting import DEADLINE_S
 
 #: The one tool that may run again.
 IDEMPOTENT = "again"
+
+#: Set by who lets go of ``block``.
+LET_GO = threading.Event()
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -76,8 +80,8 @@ async def hang() -> str:
 
 @tool(timeout_s=0.3)
 def block() -> str:
-    """Hold a thread for longer than a call may take."""
-    time.sleep(1.0)
+    """Hold a thread until the test lets go of it."""
+    LET_GO.wait(DEADLINE_S)
     return "too late"
 
 

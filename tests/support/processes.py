@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: A worker is ready in about 3 s on a quiet 2-core machine; ten times that on a busy one.
 READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.01
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from schemas.headers import headers_of
+from tests.support.waiting import DEADLINE_S
 
 
 class Read(NamedTuple):
@@ -78,12 +79,12 @@ class TopicReader:
             self.poll()
         return True
 
-    def read_to_end(self, timeout_s: float = 20.0) -> list[Read]:
+    def read_to_end(self, timeout_s: float = DEADLINE_S) -> list[Read]:
         """Read up to what the topic holds now; returns all records, in offset order within a partition."""
         ends = {}
         for partition in range(self.partitions):
             _, ends[partition] = self._consumer.get_watermark_offsets(
-                TopicPartition(self.topic, partition), timeout=10.0
+                TopicPartition(self.topic, partition), timeout=DEADLINE_S
             )
 
         def at_end() -> bool:

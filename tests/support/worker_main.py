@@ -19,12 +19,16 @@ from pydantic import SecretStr
 from streams.agent import Agent, Agents
 from streams.monitoring.hard_exit import HardExit
 from streams.options import ConsumerOptions, Limits, MonitoringOptions, ReadOptions, WatchdogOptions
+from streams.providers.protocol import Timeouts
 from streams.providers.scripted import Script, ScriptedProvider
 from streams.worker import Worker
 from streams.worker_options import WorkerOptions
 from tests.support.effects import effect_tools
 from tests.support.faults import Faults, inject, switch_off
 from tests.support.wedges import WEDGES
+
+#: For a model that hangs until the test lets go of it: no limit of a call ends it.
+PATIENT = Timeouts(first_token_s=600.0, between_tokens_s=600.0, total_s=600.0)
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +60,7 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             partitions=self.partitions,
             name=self.name,
             standby_replicas=self.standby_replicas,
-            limits=Limits(**self.limits),
+            limits=Limits(**{"turn_timeout_s": 600.0, **self.limits}),
             monitoring=MonitoringOptions(**self.monitoring),
             watchdog=WatchdogOptions(**self.watchdog),
             reads=ReadOptions(
@@ -69,7 +73,7 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """One agent, ``assistant``, that follows the script and writes its calls and its tools' effects down."""
         provider = ScriptedProvider(self.script, calls_path=Path(self.calls_path))
         tools = effect_tools(Path(self.effects_path))
-        agent = Agent(name="assistant", model="scripted", provider=provider, tools=tools, max_steps=4)
+        agent = Agent(name="assistant", model="scripted", provider=provider, tools=tools, max_steps=4, timeouts=PATIENT)
         return Agents({"assistant": agent}, default="assistant")
 
 

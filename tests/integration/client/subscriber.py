@@ -17,7 +17,7 @@ async def main() -> None:
     """Print until killed."""
     servers, prefix, folder, session, *after = sys.argv[1:]
     async with (
-        asyncio.timeout(60),  # a test that fails leaves nothing behind
+        asyncio.timeout(280),  # a test that fails leaves nothing behind
         Client(bootstrap_servers=servers, prefix=prefix, data_dir=Path(folder)) as client,
         client.stream(session, after=after[0] if after else None) as parts,
     ):

@@ -8,18 +8,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from barnabas import Client, Part
 from infra.broker import Broker
 from schemas.tokens import TokenKind
+from streams.providers.scripted import Script
 from tests.integration.client.conftest import client_of
-from tests.support.deployment import Deployment
+from tests.support.deployment import SCRIPT, Deployment
 from tests.support.processes import ROOT, environment
+from tests.support.waiting import DEADLINE_S
 from topics.names import TopicNames
 
 pytestmark = pytest.mark.crash
@@ -88,7 +90,8 @@ async def test_worker_killed_in_mid_stream_its_attempt_is_dropped(
     """The next worker's attempt resets what was shown. Fails with ``BARNABAS_TEST_OFF=attempts``."""
     deployment = Deployment(kafka, topic_names, tmp_path, partitions=1)
     try:
-        worker = deployment.start("w1")
+        hanging = {"two-seconds *": replace(SCRIPT.replies["two-seconds *"], hang_after=4)}
+        worker = deployment.start("w1", script=Script(replies=hanging))
         await asyncio.to_thread(worker.wait_ready)
         async with client_of(deployment) as client:
             sent = await client.send("ada", "two-seconds one")
@@ -97,7 +100,7 @@ async def test_worker_killed_in_mid_stream_its_attempt_is_dropped(
             raw = asyncio.create_task(_take_all(client, sent.session_id, sent.turn_id, str(sent.cursor), every))
             async for part in client.stream(sent):
                 parts.append(part)
-                if sum(part.kind == "text" for part in parts) == 4 and worker.is_running:
+                if worker.is_running and shown(parts).split() == ["a", "b", "c", "d"]:
                     await asyncio.to_thread(deployment.kill, worker)
                     deployment.start("w2")
             await raw
@@ -118,7 +121,6 @@ async def _take_all(client: Client, session: str, turn_id: str, after: str, into
         into.append(part)  # noqa: PERF401 -- looked at while it grows
 
 
-@pytest.mark.timeout(240)
 async def test_broker_restarted_in_mid_stream_is_survived(private_broker: Broker, prefix: str, tmp_path: Path) -> None:
     """SIGKILL and start: the stream waits, goes on, and is whole; so does what is sent meanwhile."""
     state = private_broker.status()
@@ -132,7 +134,7 @@ async def test_broker_restarted_in_mid_stream_is_survived(private_broker: Broker
             again: asyncio.Task[Any] | None = None
             async for part in client.stream(sent):
                 parts.append(part)
-                if again is None and sum(part.kind == "text" for part in parts) == 3:
+                if again is None and part.kind == "text":
                     await asyncio.to_thread(private_broker.kill)
                     again = asyncio.create_task(client.ask("ada", "fast two", timeout=100))
                     await asyncio.to_thread(private_broker.start)
@@ -162,7 +164,6 @@ def test_ctrl_c_ends_a_command_that_waits(served: Deployment) -> None:
     )  # fmt: skip
     assert run.stdout is not None
     assert run.stdout.read(1)
-    began = time.monotonic()
     run.send_signal(2)
-    run.communicate(timeout=30)
-    assert (run.returncode, time.monotonic() - began < 10) == (130, True)
+    run.communicate(timeout=DEADLINE_S)
+    assert run.returncode == 130

@@ -25,7 +25,7 @@ from state.value import ValueCodec, header_of
 from tests.integration.client.conftest import client_of
 from tests.support.deployment import Deployment
 from tests.support.processes import BarnabasProcess, environment, run_barnabas
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE_S, eventually
 from topics.names import TopicNames
 from topics.partitioner import partition_for
 
@@ -137,9 +137,9 @@ async def test_ctrl_c_ends_a_replay_that_follows(client: Client, served: Deploym
         env=cli_env(served),
         log=served.folder / "interrupted.log",
     ) as process:
-        await eventually(lambda: len(process.lines) == 2, timeout_s=60)
+        await eventually(lambda: len(process.lines) == 2)
         process.popen.send_signal(signal.SIGINT)
-        code = await asyncio.to_thread(process.popen.wait, 10)
+        code = await asyncio.to_thread(process.popen.wait, DEADLINE_S)
         assert code == 130
         assert "Traceback" not in process.log.read_text()
 
@@ -150,7 +150,7 @@ async def test_replay_follows_what_comes(client: Client, served: Deployment) -> 
     events = client.replay("followed", follow=True)
     assert [type((await anext(events)).event).__name__ for _ in range(2)] == ["TurnStarted", "TurnCompleted"]
     await client.send("followed", "fast two")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_S):
         later = [await anext(events), await anext(events)]
     assert [one.says for one in later] == ["accepted", "accepted"]
     await events.aclose()  # type: ignore[attr-defined]
@@ -166,7 +166,7 @@ async def test_replay_that_is_left_while_it_waits_ends_at_once(client: Client) -
             seen.append(event)  # noqa: PERF401 -- looked at while it grows
 
     task = asyncio.create_task(follow())
-    await eventually(lambda: len(seen) == 2, timeout_s=30)
+    await eventually(lambda: len(seen) == 2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -183,7 +183,7 @@ async def test_replay_at_the_original_speed_keeps_the_distances(client: Client) 
     await client.ask("paced", "fast two")
     loop = asyncio.get_running_loop()
     times = [loop.time() async for _ in client.replay("paced", speed="2x")]
-    assert 0.4 < times[-1] - times[0] < 10
+    assert times[-1] - times[0] > 0.4
 
 
 async def test_rejected_and_undecodable_records_are_shown_with_the_reason(

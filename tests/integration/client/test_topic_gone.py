@@ -20,6 +20,7 @@ from barnabas.reader import TopicReader
 from schemas.errors import TopicGoneError
 from tests.integration.client.conftest import client_of
 from tests.support.deployment import Deployment
+from tests.support.waiting import DEADLINE_S
 from topics.admin import ensure_topics
 from topics.catalog import catalog
 from topics.names import TopicNames
@@ -39,8 +40,8 @@ def unserved(
 def delete(deployment: Deployment, topic: str) -> None:
     """Delete a topic behind everybody's back; the broker knows when this returns."""
     admin = AdminClient({"bootstrap.servers": deployment.bootstrap_servers})  # its answers come while it lives
-    admin.delete_topics([topic])[topic].result(20)
-    deployment.wait(lambda: topic not in admin.list_topics(timeout=10).topics, "the topic is gone")
+    admin.delete_topics([topic])[topic].result(DEADLINE_S)
+    deployment.wait(lambda: topic not in admin.list_topics(timeout=DEADLINE_S).topics, "the topic is gone")
 
 
 @pytest.mark.parametrize("is_made_anew", [False, True])
@@ -52,7 +53,7 @@ async def test_stream_on_a_topic_that_goes_ends_and_says_so(unserved: Deployment
         waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
         feed = client._readers()._live
         assert isinstance(feed, KafkaFeed)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_S):
             while feed._watch._id is None:  # noqa: ASYNC110 -- its thread learns it
                 await asyncio.sleep(0.02)
             if is_made_anew:
@@ -77,7 +78,7 @@ def test_tail_and_followed_log_of_a_topic_that_goes_end_and_say_so(unserved: Dep
         assert list(reader.forever(timeout_s=1.0)) == []
         delete(unserved, tokens)
         with pytest.raises(TopicGoneError, match=f"{tokens} was deleted"):
-            list(reader.forever(timeout_s=20.0))
+            list(reader.forever(timeout_s=DEADLINE_S))
     log = EventLog(events, {"bootstrap.servers": unserved.bootstrap_servers, "log_level": 0})
     try:
         followed = log.follow(0, 0)
@@ -85,6 +86,6 @@ def test_tail_and_followed_log_of_a_topic_that_goes_end_and_say_so(unserved: Dep
             assert next(followed) == []
         delete(unserved, events)
         with pytest.raises(TopicGoneError, match=f"{events} was deleted"):
-            list(islice(followed, 200))
+            list(islice(followed, 600))
     finally:
         log.close()

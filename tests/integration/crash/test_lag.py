@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.deployment import SESSION_TIMEOUT_S, Deployment
+from tests.support.deployment import Deployment
 from tests.support.faults import Faults
 
 pytestmark = pytest.mark.crash
@@ -26,7 +26,7 @@ def test_redelivery_projector_lags_no_model_is_called_again(deployment: Deployme
     deployment.wait(lambda: sum(deployment.log().openings.values()) == 2 * deployment.partitions, "taken over")
     deployment.publish("s1", "fast and last")
     deployment.flush()
-    deployment.wait_answered(SESSION_TIMEOUT_S + 20)
+    deployment.wait_answered()
     deployment.wait_committed()
     assert second.stop() == 0
     report = deployment.check()

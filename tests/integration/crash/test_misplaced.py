@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployment import SESSION_TIMEOUT_S, Deployment
+from tests.support.deployment import Deployment
 from tests.support.faults import Faults
 from topics.names import TopicNames
 from topics.partitioner import partition_for
@@ -31,7 +31,7 @@ def test_misplaced_messages_crash_between_republish_and_ack_answered_once(
         assert len(misplaced) > 100
         deployment.died(first)
         second = deployment.start("w1")
-        deployment.wait_answered(SESSION_TIMEOUT_S + 20)
+        deployment.wait_answered()
         deployment.wait_committed()
         assert second.stop() == 0
         deployment.check()

@@ -4,7 +4,7 @@ import pytest
 
 from schemas.events import MessageRejected
 from schemas.tokens import TokenKind
-from tests.support.deployment import SESSION_TIMEOUT_S, Deployment
+from tests.support.deployment import Deployment
 from tests.support.faults import Faults
 
 pytestmark = pytest.mark.crash
@@ -23,7 +23,7 @@ def test_kill_between_rejection_and_token_next_owner_tells_the_client(deployment
     first = deployment.start("w1", limits=limits, faults=Faults(kill_before_terminal=5))
     deployment.died(first)
     again = deployment.start("w1", limits=limits)
-    deployment.wait_answered(SESSION_TIMEOUT_S + 20)
+    deployment.wait_answered()
     deployment.wait_committed()
     assert again.stop() == 0
     report = deployment.check()

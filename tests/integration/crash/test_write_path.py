@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.support.deployment import SESSION_TIMEOUT_S, Deployment
+from tests.support.deployment import Deployment
 from tests.support.faults import Faults
 
 pytestmark = pytest.mark.crash
@@ -30,7 +30,7 @@ def test_kill_between_changelog_and_rocksdb_table_is_rebuilt_from_either(
     deployment.flush()
     deployment.died(first)
     same_disk = deployment.start("w1")
-    deployment.wait_answered(SESSION_TIMEOUT_S + 20)
+    deployment.wait_answered()
     deployment.wait_committed()
     assert same_disk.stop() == 0
     deployment.check()

@@ -10,6 +10,7 @@ import pytest
 
 from streams.consumer import SessionConsumer
 from tests.support.deployment import Deployment, LocalWorker
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -17,6 +18,8 @@ def local(deployment: Deployment, switched_off: None) -> Callable[..., LocalWork
     """Give a function that makes a worker in the test's loop, to be entered with ``async with``."""
 
     def make(name: str = "w1", *, agents: Any = None, **options: Any) -> LocalWorker:
+        # It leaves the group when it ends: nobody waits for the time-out, and a stalled machine does not reach it.
+        options["consumer"] = {"session_timeout_s": 30.0, **options.get("consumer", {})}
         return LocalWorker(deployment, deployment.spec(name, **options), agents)
 
     return make
@@ -61,7 +64,7 @@ def _nothing_left_behind() -> Iterator[None]:
     """No thread and no child process outlives a test."""
     threads, children = set(threading.enumerate()), set(psutil.Process().children())
     yield
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + DEADLINE_S
     while left := [thread.name for thread in threading.enumerate() if thread not in threads]:
         assert time.monotonic() < deadline, f"threads left behind: {left}"
         threading.Event().wait(0.02)

@@ -11,10 +11,12 @@ from schemas.events import PartitionOpened, TurnCompleted
 from schemas.ids import event_id_for, turn_id_for
 from schemas.serdes import Codec
 from state.value import ValueCodec
+from streams.agent import Agent, Agents
 from streams.consumer import SessionConsumer
 from streams.partition import Phase
 from streams.pressure import BackPressure
-from tests.support.deployment import Deployment, LocalWorker
+from tests.support.deployment import PATIENT, SCRIPT, Deployment, LocalWorker
+from tests.support.gated_provider import GatedProvider
 
 Local = Callable[..., LocalWorker]
 
@@ -93,7 +95,7 @@ async def test_second_late_changelog_record_in_one_ownership_is_repaired_too(
             deployment.produce(deployment.names.changelog, old, session.encode())
             deployment.flush()
             await _say(worker, other, text)
-            await worker.until(lambda: _last_turns(deployment, session) == 2, "the newer value is sent again", 5)
+            await worker.until(lambda: _last_turns(deployment, session) == 2, "the newer value is sent again")
 
 
 def _forge_opening(deployment: Deployment, partition: int) -> None:
@@ -140,7 +142,7 @@ async def test_foreign_opening_messages_meanwhile_do_not_overtake_those_read_aga
     monkeypatch.setattr(SessionConsumer, "proves_ownership", late)
     session = deployment.session_on(1)
     async with local() as worker:
-        deployment.publish(session, "medium one")
+        deployment.publish(session, "hang one", message_id="m1")
         deployment.publish(session, "fast two")
         deployment.flush()
         partition = worker.worker.ownership.partitions[1]
@@ -153,6 +155,7 @@ async def test_foreign_opening_messages_meanwhile_do_not_overtake_those_read_aga
         deployment.flush()
         await worker.until(lambda: partition.messages_begun == 1, "the third message is delivered")
         gate.set()
+        deployment.control(session, type="cancel", message_id="m1")
         await worker.until_answered()
         await worker.until_committed()
     await asyncio.to_thread(deployment.check)
@@ -163,11 +166,12 @@ async def test_zombie_outcome_behind_the_new_epoch_changes_nothing(deployment: D
 
     Fails with ``BARNABAS_TEST_OFF=epochs``.
     """
-    session = deployment.session_on(1)
-    async with local() as worker:
+    session, provider = deployment.session_on(1), GatedProvider(SCRIPT, calls_path=deployment.calls_path)
+    agent = Agent(name="a", model="test", provider=provider, timeouts=PATIENT)
+    async with local(agents=Agents({"a": agent}, default="a")) as worker:
         _forge_opening(deployment, 1)
         await worker.until(lambda: deployment.log().openings[1] == 3 and worker.is_open, "opened again")
-        deployment.publish(session, "medium one", message_id="m1")
+        deployment.publish(session, "gated one", message_id="m1")
         deployment.flush()
         await worker.until(lambda: deployment.log().starts, "the turn runs")
         turn_id = turn_id_for(session, "m1")
@@ -186,8 +190,10 @@ async def test_zombie_outcome_behind_the_new_epoch_changes_nothing(deployment: D
             deltas=1,
         )
         deployment.produce(deployment.names.events, Codec().encode(event), session.encode())
+        deployment.flush()
+        provider.gate.set()
         await _say(worker, session, "fast two")
     await asyncio.to_thread(deployment.check)
     assert deployment.log().outcomes[turn_id].event.text != "the zombie's"
     contents = [message.content for message in deployment.calls()[-1].messages]
-    assert contents == ["medium one", "a b c d e f", "fast two"]
+    assert contents == ["gated one", "a b c d e f", "fast two"]

@@ -13,6 +13,7 @@ from schemas.controls import CancelTurn
 from schemas.serdes import Codec
 from tests.support.deployment import PARTITIONS, Deployment, LocalWorker
 from tests.support.raw_batches import RawRecord, produce_batch
+from tests.support.waiting import DEADLINE_S
 from topics.partitioner import partition_for
 
 Local = Callable[..., LocalWorker]
@@ -102,7 +103,7 @@ async def test_fuzz_good_messages_are_answered_bad_ones_put_aside_and_all_is_com
             if number % (BAD_RECORDS // GOOD_MESSAGES) == 0:
                 deployment.publish(f"good-{number % 40}", f"fast good {number}")
         for producer in producers:
-            assert producer.flush(30) == 0
+            assert producer.flush(DEADLINE_S) == 0
         deployment.flush()
 
     async with local(limits={"turn_timeout_s": 3.0}) as worker:  # so long a cancel waits for its message
@@ -114,8 +115,8 @@ async def test_fuzz_good_messages_are_answered_bad_ones_put_aside_and_all_is_com
                 (session, any_value(draw), [(draw.randbytes(5), None)] if n % 2 else []) for n in range(40)
             ]
             await produce_batch(deployment.bootstrap_servers, names.messages, partition, raw, compression="gzip")
-        await worker.until_answered(60)
-        await worker.until_committed(60)
+        await worker.until_answered()
+        await worker.until_committed()
         growth = psutil.Process().memory_info().rss - before
     assert sum(confirmed.values()) == BAD_RECORDS
     assert len(deployment.published) == GOOD_MESSAGES

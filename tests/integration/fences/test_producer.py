@@ -5,7 +5,7 @@ import pytest
 from schemas.errors import DeliveryUnknownError
 from streams.producer import Record, RecordProducer
 from tests.support.deployment import Deployment
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE_S, eventually
 
 
 @pytest.mark.usefixtures("switched_off")
@@ -21,7 +21,7 @@ async def test_buffer_full_records_wait_in_order_none_is_dropped(deployment: Dep
     try:
         for number in range(5000):
             producer.send(Record(deployment.names.tokens, 1, b"k", b"%d" % number, [], delivered))
-        assert await producer.flush(30.0) == 0
+        assert await producer.flush(DEADLINE_S) == 0
         await eventually(lambda: len(offsets) == 5000)
     finally:
         await producer.close()
@@ -41,7 +41,7 @@ async def test_record_refused_is_reported_not_raised(deployment: Deployment) -> 
     try:
         for size in (1, 30_000_000, 1):
             producer.send(Record(deployment.names.tokens, 1, b"k", b"x" * size, [], delivered))
-        assert await producer.flush(30.0) == 0
+        assert await producer.flush(DEADLINE_S) == 0
         await eventually(lambda: len(reports) == 3)
     finally:
         await producer.close()

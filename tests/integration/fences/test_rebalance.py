@@ -14,7 +14,8 @@ from schemas.errors import AssignmentError
 from streams.lease import boottime
 from streams.ownership import Ownership
 from streams.partition import Phase
-from tests.support.deployment import Deployment, LocalWorker
+from streams.providers.scripted import Behaviour, Script
+from tests.support.deployment import SCRIPT, Deployment, LocalWorker
 
 Local = Callable[..., LocalWorker]
 
@@ -22,31 +23,33 @@ Local = Callable[..., LocalWorker]
 async def test_second_worker_joins_kept_turns_run_on_lost_ones_are_cancelled(
     deployment: Deployment, local: Local
 ) -> None:
-    """Turns of 12 s on four partitions; a second worker takes two of them over.
+    """Turns that hang on four partitions; a second worker takes two of them over, and answers them.
 
     The kept ones are not repeated (fails with ``BARNABAS_TEST_OFF=keep``); the lost ones are cancelled here at once
     (fails with ``cancel_of_lost``) and begun again there, with one attempt more.
     """
     async with local("w1") as first:
         for partition in range(deployment.partitions):
-            deployment.publish(deployment.session_on(partition), "long one")
+            deployment.publish(deployment.session_on(partition), "hang one", message_id="m1")
             deployment.publish(deployment.session_on(partition), "fast two")
         deployment.flush()
-        await first.until(lambda: len(deployment.calls()) == 4, "four turns run")
+        await first.until(lambda: len(deployment.log().starts) == 4, "four turns run")
         before = dict(first.worker.ownership.partitions)
         epochs = {number: partition.epoch for number, partition in before.items()}
         lanes = [lane for partition in before.values() for lane in partition._lanes.values()]
-        deployment.start("w2")
-        await first.until(lambda: len(first.worker.ownership.partitions) == 2, "two partitions are lost", 40)
+        deployment.start("w2", script=Script(replies={"hang *": Behaviour(reply="{user}!")}, default=SCRIPT.default))
+        await first.until(lambda: len(first.worker.ownership.partitions) == 2, "two partitions are lost")
         kept = first.worker.ownership.partitions
         assert all(kept[number] is before[number] and kept[number].epoch == epochs[number] for number in kept)
-        await first.until(lambda: sum(lane.task.done() for lane in lanes) == 2, "the lost lanes are cancelled", 3)
+        await first.until(lambda: sum(lane.task.done() for lane in lanes) == 2, "the lost lanes are cancelled")
         assert first.worker.env.write_path._overlays.keys() == set(kept)
         cursors, store = first.worker.ownership.consumer.cursors, first.worker.store
         await first.until(lambda: first.worker.ownership.is_settled, "what is kept is settled")
         assert {tp.partition for tp in cursors} == set(kept)
         assert store.partitions == store.opened() == set(kept)
-        await first.until_answered(60)
+        for partition in kept:
+            deployment.control(deployment.session_on(partition), type="cancel", message_id="m1")
+        await first.until_answered()
         await first.until_committed()
         kept_turns = {m.turn_id for m in deployment.published if m.partition in kept}
     assert await asyncio.to_thread(deployment.processes[0].stop) == 0
@@ -79,13 +82,14 @@ async def test_topics_of_a_partition_on_different_workers_worker_ends(
 async def test_lease_is_over_nothing_is_written_then_opened_again(deployment: Deployment, local: Local) -> None:
     """The clock jumps and no heartbeat is noted: not one record more, on any topic; then the worker goes on (R2).
 
+    The models speak on all the while, ten times a second.
     Fails with ``BARNABAS_TEST_OFF=lease``.
     """
     async with local() as worker:
         for partition in range(deployment.partitions):
-            deployment.publish(deployment.session_on(partition), "medium one")
+            deployment.publish(deployment.session_on(partition), "endless one", message_id="m1")
         deployment.flush()
-        await worker.until(lambda: len(deployment.calls()) == 4, "four turns run")
+        await worker.until(lambda: len(deployment.log().starts) == 4, "four turns run")
         lease, names = worker.worker.env.lease, deployment.names
         renew = lease.renew
         lease.renew = lambda _sent_at: None  # type: ignore[method-assign]
@@ -99,6 +103,12 @@ async def test_lease_is_over_nothing_is_written_then_opened_again(deployment: De
         assert await asyncio.to_thread(deployment.ends, *written) == ends
         lease.renew = renew  # type: ignore[method-assign]
         await worker.until(lambda: worker.is_open, "opened again after the next heartbeat")
+        attempts = deployment.log().starts
+        await worker.until(
+            lambda: deployment.log() and all(len(made) == 2 for made in attempts.values()), "the turns run again"
+        )
+        for partition in range(deployment.partitions):
+            deployment.control(deployment.session_on(partition), type="cancel", message_id="m1")
         await worker.until_answered()
         await worker.until_committed()
     report = await asyncio.to_thread(deployment.check)

@@ -16,6 +16,7 @@ from state.audit import rebuild
 from state.changelog import ChangelogUnreadableError
 from state.local_copy import LocalCopies
 from tests.support.deployment import Deployment, LocalWorker
+from tests.support.waiting import DEADLINE_S
 
 Local = Callable[..., LocalWorker]
 
@@ -33,7 +34,7 @@ def lose_changelog(deployment: Deployment) -> int:
     ends = {partition: end for (_, partition), end in deployment.ends(topic).items() if end}
     set_policy("delete")  # a compacted topic's records cannot be deleted
     wanted = [TopicPartition(topic, partition, end) for partition, end in ends.items()]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     while True:
         try:
             for future in admin.delete_records(wanted).values():
