@@ -1,5 +1,7 @@
 """A worker frozen beyond the session time-out, and woken: its partitions are gone, nothing it writes counts."""
 
+from collections import Counter
+
 import pytest
 
 from streams.providers.scripted import Script
@@ -17,7 +19,7 @@ def test_freeze_one_of_two_under_load_wakes_as_a_zombie_every_message_answered_o
     first, second = deployment.start("w1"), deployment.start("w2", script=Script(default=SCRIPT.default))
     first.wait_ready()
     second.wait_ready()
-    deployment.wait(lambda: len(deployment.log().openings) == deployment.partitions, "all partitions open")
+    deployment.wait(lambda: Counter(deployment.log().owners.values()) == {"w1": 2, "w2": 2}, "each owns two partitions")
     with Load(deployment, rate=150, sessions=300) as load:
         deployment.wait(lambda: len(deployment.log().outcomes) > 200, "turns on both workers")
         owned = [number for number, owner in deployment.log().owners.items() if owner == "w1"]

@@ -1,5 +1,7 @@
 """SIGKILL of workers: nothing lost, nothing answered twice, only what was cut off is called again."""
 
+from collections import Counter
+
 import pytest
 
 from streams.providers.scripted import Script
@@ -38,7 +40,7 @@ def test_kill_one_of_two_under_load_the_other_takes_over(deployment: Deployment)
     first, second = deployment.start("w1"), deployment.start("w2", script=Script(default=SCRIPT.default))
     first.wait_ready()
     second.wait_ready()
-    deployment.wait(lambda: len(deployment.log().openings) == deployment.partitions, "all partitions open")
+    deployment.wait(lambda: Counter(deployment.log().owners.values()) == {"w1": 2, "w2": 2}, "each owns two partitions")
     with Load(deployment, rate=150, sessions=300) as load:
         deployment.wait(lambda: len(deployment.log().outcomes) > 200, "turns on both workers")
         owned = [number for number, owner in deployment.log().owners.items() if owner == "w1"]
