@@ -13,6 +13,7 @@ from streams.intake import Intake
 from streams.pressure import BackPressure
 from tests.support.checker import Published
 from tests.support.deployment import Deployment, LocalWorker
+from tests.support.waiting import DEADLINE_S
 
 Local = Callable[..., LocalWorker]
 
@@ -25,7 +26,7 @@ async def test_commit_offset_holes_never_passes_a_message_in_flight(deployment: 
     sessions = [deployment.session_on(1, f"s{number}") for number in range(12)]
     transactional = {"transactional.id": deployment.names.prefix}
     producer = Producer({"bootstrap.servers": deployment.bootstrap_servers, **transactional})
-    producer.init_transactions(20)
+    producer.init_transactions(DEADLINE_S)
 
     def publish(session: str, text: str) -> None:
         def confirmed(error: Any, message: Any) -> None:
@@ -37,7 +38,7 @@ async def test_commit_offset_holes_never_passes_a_message_in_flight(deployment: 
         producer.produce(
             deployment.names.messages, json.dumps({"text": text}).encode(), session, 1, on_delivery=confirmed
         )
-        producer.commit_transaction(20)
+        producer.commit_transaction(DEADLINE_S)
 
     async with local() as worker:
         await asyncio.to_thread(publish, sessions[0], "hang on")

@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from schemas.ids import message_id_at
 from tests.support.checker import Published
 from tests.support.deployment import Deployment, LocalWorker
+from tests.support.waiting import DEADLINE_S
 
 Local = Callable[..., LocalWorker]
 
@@ -37,7 +38,7 @@ async def test_compressed_batch_is_answered(deployment: Deployment, local: Local
 
             body = json.dumps({"text": text}).encode()
             producer.produce(deployment.names.messages, body, session, 1, on_delivery=confirmed)
-        assert await asyncio.to_thread(producer.flush, 20) == 0
+        assert await asyncio.to_thread(producer.flush, DEADLINE_S) == 0
         assert len(deployment.published) == 5
         await worker.until_answered()
         await worker.until_committed()

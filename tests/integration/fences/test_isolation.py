@@ -13,6 +13,7 @@ from schemas.ids import message_id_at
 from streams.consumer_thread import FETCH_MAX_WAIT_MS, PREFETCH_BACKOFF_S
 from tests.support.checker import Published
 from tests.support.deployment import Deployment, LocalWorker
+from tests.support.waiting import DEADLINE_S
 
 Local = Callable[..., LocalWorker]
 
@@ -42,11 +43,11 @@ async def test_aborted_message_is_not_answered_and_the_committed_one_is(deployme
         producer.begin_transaction()
         body = json.dumps({"text": text}).encode()
         producer.produce(deployment.names.messages, body, session, 1, on_delivery=delivered)
-        assert producer.flush(20) == 0  # in the log before its transaction ends
-        end(20)
+        assert producer.flush(DEADLINE_S) == 0  # in the log before its transaction ends
+        end(DEADLINE_S)
 
     async with local() as worker:
-        await asyncio.to_thread(producer.init_transactions, 20)
+        await asyncio.to_thread(producer.init_transactions, DEADLINE_S)
         await asyncio.to_thread(publish, "fast aborted", producer.abort_transaction)
         await asyncio.to_thread(publish, "fast committed", producer.commit_transaction)
         assert offsets == {"fast aborted": 0, "fast committed": 2}
