@@ -369,6 +369,16 @@ def _dead_letter_when_open(patch: Patch) -> None:
     patch(DeadLetters, "put", put_when_open)
 
 
+def _no_dead_letters(patch: Patch) -> None:
+    """What cannot be handled is dropped."""
+    from streams.dead_letters import DeadLetters
+
+    def drop(_self: Any, _owner: Any, _record: Any, _cause: str, _detail: str, acknowledge: Any, **_more: Any) -> None:
+        acknowledge()
+
+    patch(DeadLetters, "put", drop)
+
+
 def _no_ack_order(patch: Patch) -> None:
     """The commit follows what was delivered, done or not (F1)."""
     from streams.acks import AckTracker
@@ -681,6 +691,7 @@ _OFF: dict[str, Callable[[Patch], None]] = {
     "loop_watch": _no_loop_watch,
     "monotonic": _no_monotonic_apply,
     "dead_letter_barrier": _dead_letter_when_open,
+    "dead_letters": _no_dead_letters,
     "position_check": _no_position_check,
     "offsets": _no_offsets,
     "pause_partitions": _pause_partitions,
