@@ -290,9 +290,11 @@ def _no_send_timeout(patch: Patch) -> None:
 
 
 def _no_barrier(patch: Patch) -> None:
-    """Lanes begin before the owner's own opening is folded."""
+    """Messages are fetched, and lanes begin, before the owner's own opening is folded."""
     from streams.partition import Partition
+    from streams.pressure import BackPressure
 
+    patch(BackPressure, "wanted", lambda _self, consumer, _room: consumer.cursors.keys() - consumer.held)
     patch(Partition, "when_open", lambda self, begin: begin())
 
 
