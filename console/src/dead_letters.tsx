@@ -3,6 +3,8 @@
 import { useState } from "preact/hooks";
 
 import { fetchJson, withQuery } from "./api";
+import { identity } from "./identity";
+import { useObserved } from "./observable";
 import { type Page, usePaged } from "./paged";
 import { linkTo } from "./router";
 import { ago, count, wholeMoment } from "./time";
@@ -12,6 +14,7 @@ interface DeadLetter {
   occurred_at: number;
   cause: string;
   detail: string;
+  tenant: string | null;
   session_id: string | null;
   message_id: string | null;
   topic: string;
@@ -30,6 +33,13 @@ interface DeadLetterPage {
 }
 
 const PAGE = 50;
+
+/** A link where it is one's own: another tenant's session is not to be read from here. */
+function SessionName({ tenant, session }: { tenant: string | null; session: string }) {
+  const { me } = useObserved(identity);
+  if (me !== null && tenant === me.tenant && !session.includes("/")) return <a href={linkTo.session(session)}>{session}</a>;
+  return <>{tenant === null ? session : `${tenant}/${session}`}</>;
+}
 
 function Letter({ letter }: { letter: DeadLetter }) {
   const resolved = letter.resolved;
@@ -62,7 +72,7 @@ function Letter({ letter }: { letter: DeadLetter }) {
           <div>
             <dt>session</dt>
             <dd>
-              <a href={linkTo.session(letter.session_id)}>{letter.session_id}</a>
+              <SessionName tenant={letter.tenant} session={letter.session_id} />
             </dd>
           </div>
         )}
@@ -133,7 +143,7 @@ export function DeadLetters() {
           <Letter key={letter.position} letter={letter} />
         ))}
       </ol>
-      {!list.isLoading && list.items.length === 0 && !list.problem && (
+      {!list.isLoading && list.items.length === 0 && !list.hasMore && !list.problem && (
         <p class="nothing">No dead letters. Every record could be handled.</p>
       )}
       <div class="more">

@@ -1,4 +1,4 @@
-// Pages of a session's events, newest page first, each page's events oldest first.
+// Pages of a session's events, each page's events oldest first.
 
 import { fetchJson, pathOf, withQuery } from "./api";
 import type { LoggedEvent } from "./log";
@@ -19,6 +19,21 @@ export async function eventsBefore(session: string, page: EventPage, signal: Abo
   return pageOf(session, page.earlier, signal);
 }
 
+/** The events up to an offset, and with it. */
+export async function eventsUpto(session: string, offset: number, signal: AbortSignal): Promise<EventPage> {
+  return pageOf(session, String(offset + 1), signal);
+}
+
+/** The events behind an offset. */
+export async function eventsBehind(session: string, offset: number, signal: AbortSignal): Promise<LoggedEvent[]> {
+  return (await ask(session, { limit: PAGE, order: "asc", cursor: offset + 1 }, signal)).events;
+}
+
+/** The offset of a session's first event. */
+export async function firstOffset(session: string, signal: AbortSignal): Promise<number | null> {
+  return (await ask(session, { limit: 1, order: "asc" }, signal)).events[0]?.offset ?? null;
+}
+
 interface Answer {
   events: LoggedEvent[];
   next_cursor: string | null;
@@ -26,7 +41,10 @@ interface Answer {
 }
 
 async function pageOf(session: string, cursor: string | null, signal: AbortSignal): Promise<EventPage> {
-  const path = withQuery(pathOf`/sessions/${session}/events`, { limit: PAGE, order: "desc", cursor });
-  const answer = await fetchJson<Answer>(path, { signal });
+  const answer = await ask(session, { limit: PAGE, order: "desc", cursor }, signal);
   return { events: answer.events.toReversed(), earlier: answer.has_more ? answer.next_cursor : null };
+}
+
+async function ask(session: string, query: Record<string, string | number | null>, signal: AbortSignal): Promise<Answer> {
+  return fetchJson<Answer>(withQuery(pathOf`/sessions/${session}/events`, query), { signal });
 }

@@ -6,8 +6,17 @@ import { ApiError, fetchOk, isAbort, pathOf } from "./api";
 import type { Token } from "./turn";
 import { backoffMs, pause } from "./waiting";
 
-/** Nothing heard for so long, not even a heartbeat: the connection is dead, whatever the browser believes. */
+/** Nothing heard for so many heartbeats: the connection is dead, whatever the browser believes. */
+const MISSED = 3;
+/** The gateway says how often its heart beats (`gateway.heartbeat_s`); until then, and at least, it is waited so long. */
 const SILENCE_MS = 45_000;
+/** A browser takes a longer one for none. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+function silenceMs(response: Response): number {
+  const beatMs = Number(response.headers.get("Barnabas-Heartbeat")) * 1000;
+  return beatMs > 0 ? Math.min(Math.max(SILENCE_MS, MISSED * beatMs), LONGEST_TIMER_MS) : SILENCE_MS;
+}
 
 const KINDS = new Set(["started", "delta", "tool", "completed", "failed", "cancelled", "superseded"]);
 
@@ -83,6 +92,7 @@ export class Feed {
       if (this.#lastId !== null) headers["Last-Event-ID"] = this.#lastId;
       const response = await fetchOk(pathOf`/sessions/${this.#sessionId}/stream`, { headers, signal });
       if (response.body === null) throw new ApiError(0, "unreachable", "The stream has no body.");
+      const limitMs = silenceMs(response);
       this.#isOpen = true;
       this.#listener.onState("live");
       let place = this.#lastId;
@@ -99,7 +109,7 @@ export class Feed {
         const { value, done } = await reader.read();
         if (done) return;
         clearTimeout(timer);
-        timer = setTimeout(() => silence.abort(), SILENCE_MS);
+        timer = setTimeout(() => silence.abort(), limitMs);
         parser.feed(value);
         // Once for all that came together, and behind it: what was not told yet is asked for again.
         if (place !== null && place !== this.#lastId) {

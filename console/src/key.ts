@@ -32,8 +32,11 @@ class Key extends Observable {
     this.changed();
   }
 
+  /** With all that was kept for its holder: the names of sessions, too. */
   forget(): void {
     sessionStorage.clear();
+    localStorage.clear();
+    history.replaceState(null, "", "#/");
     location.reload();
   }
 }

@@ -9,6 +9,7 @@ import { Chat } from "./chat";
 import { DeadLetters } from "./dead_letters";
 import { Figures } from "./figures";
 import { ChatIcon, FiguresIcon, LetterIcon, ListIcon, PlusIcon } from "./icons";
+import { identity } from "./identity";
 import { newSessionId } from "./ids";
 import { key } from "./key";
 import { KeyDialog } from "./key_dialog";
@@ -78,6 +79,7 @@ function Frame() {
 function Sidebar({ route, onNew }: { route: Route; onNew(): void }) {
   const { names } = useObserved(recent);
   const { value } = useObserved(key);
+  const who = useObserved(identity);
   const current = (is: boolean): "page" | undefined => (is ? "page" : undefined);
   return (
     <nav class="side" aria-label="Console">
@@ -91,24 +93,30 @@ function Sidebar({ route, onNew }: { route: Route; onNew(): void }) {
             <span>Chat</span>
           </a>
         </li>
-        <li>
-          <a href={linkTo.sessions} aria-current={current(route.page === "sessions" || route.page === "session")}>
-            <ListIcon />
-            <span>Sessions</span>
-          </a>
-        </li>
-        <li>
-          <a href={linkTo.deadLetters} aria-current={current(route.page === "dead-letters")}>
-            <LetterIcon />
-            <span>Dead letters</span>
-          </a>
-        </li>
-        <li>
-          <a href={linkTo.figures} aria-current={current(route.page === "figures")}>
-            <FiguresIcon />
-            <span>Figures</span>
-          </a>
-        </li>
+        {who.may("sessions:read") && (
+          <li>
+            <a href={linkTo.sessions} aria-current={current(route.page === "sessions" || route.page === "session")}>
+              <ListIcon />
+              <span>Sessions</span>
+            </a>
+          </li>
+        )}
+        {who.may("operate") && (
+          <>
+            <li>
+              <a href={linkTo.deadLetters} aria-current={current(route.page === "dead-letters")}>
+                <LetterIcon />
+                <span>Dead letters</span>
+              </a>
+            </li>
+            <li>
+              <a href={linkTo.figures} aria-current={current(route.page === "figures")}>
+                <FiguresIcon />
+                <span>Figures</span>
+              </a>
+            </li>
+          </>
+        )}
       </ul>
       {names.length > 0 && (
         <div class="recent">

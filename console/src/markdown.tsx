@@ -2,18 +2,19 @@
 // makes of the rest passes DOMPurify with a short list of elements, and nothing in it is loaded from anywhere.
 
 import DOMPurify from "dompurify";
-import { Marked, type Token } from "marked";
-import { memo } from "./memo";
+import type { Token } from "marked";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
+import { Blocks, marked } from "./blocks";
 import { CheckIcon, CopyIcon } from "./icons";
+import { memo } from "./memo";
 
 const SAFE_LINK = /^(?:https?:|mailto:)/i;
 
 const escaped = (text: string): string =>
   text.replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
 
-const marked = new Marked({ gfm: true, breaks: true }).use({
+marked.use({
   renderer: {
     html: ({ text, block }) => (block === true ? `<p>${escaped(text)}</p>` : escaped(text)),
     link(token) {
@@ -56,14 +57,16 @@ const Block = memo(
     useLayoutEffect(() => element.current?.replaceChildren(fragmentOf(marked.parser([token]))), [token]);
     return <div ref={element} />;
   },
-  (old, next) => next.isGrowing && old.token.raw === next.token.raw && old.token.type === next.token.type,
+  ({ token }, next) =>
+    token === next.token || (next.isGrowing && token.raw === next.token.raw && token.type === next.token.type),
 );
 
 const CodeBlock = memo(
   ({ text, language }: { text: string; language: string }) => {
     const [isCopied, setCopied] = useState(false);
+    const code = useRef<HTMLElement>(null);
     const copy = async (): Promise<void> => {
-      await navigator.clipboard.writeText(text);
+      if (!(await copied(text, code.current!))) return; // it is selected: the user's own copying does it
       setCopied(true);
       setTimeout(() => setCopied(false), 1500);
     };
@@ -77,21 +80,34 @@ const CodeBlock = memo(
           </button>
         </figcaption>
         <pre tabIndex={0}>
-          <code>{text}</code>
+          <code ref={code}>{text}</code>
         </pre>
       </figure>
     );
   },
 );
 
-/** Text as blocks, so that while it grows only the last one is made again. */
+/** Copy what an element shows; a browser gives its clipboard over HTTPS and on loopback alone. */
+async function copied(text: string, element: HTMLElement): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    getSelection()?.selectAllChildren(element);
+    return document.execCommand("copy");
+  }
+}
+
+/** Text as blocks, so that while it grows only the last ones are made again. */
 export function Markdown({ text, isGrowing = false }: { text: string; isGrowing?: boolean }) {
-  const tokens = useMemo(() => marked.lexer(text), [text]);
+  const blocks = useRef(new Blocks()).current;
+  const tokens = useMemo(() => blocks.of(text, isGrowing), [text, isGrowing]);
   return (
     <div class="markdown">
       {tokens.map((token, at) => {
         if (token.type === "space" || token.type === "def") return null;
         if (token.type === "code") return <CodeBlock key={at} text={token.text} language={token.lang ?? ""} />;
+        if (token.type === "text" && token.tokens === undefined) return <p key={at} class="plain">{token.raw}</p>;
         return <Block key={at} token={token} isGrowing={isGrowing} />;
       })}
     </div>

@@ -18,7 +18,10 @@ export interface Paged<T> {
   again(): void;
 }
 
-/** Load the first page of the list that `name` stands for, and others on demand. */
+/** So many pages without anything are passed over by themselves. */
+const EMPTY_PAGES = 20;
+
+/** Load the first page of the list that `name` stands for that has anything in it, and others on demand. */
 export function usePaged<T>(name: string, ask: (cursor: string | null, signal: AbortSignal) => Promise<Page<T>>): Paged<T> {
   const [items, setItems] = useState<readonly T[]>([]);
   const [next, setNext] = useState<string | null>(null);
@@ -35,7 +38,10 @@ export function usePaged<T>(name: string, ask: (cursor: string | null, signal: A
     abort.current = mine;
     setLoading(true);
     try {
-      const page = await latest.current(cursor, mine.signal);
+      let page = await latest.current(cursor, mine.signal);
+      for (let passed = 0; passed < EMPTY_PAGES && page.items.length === 0 && page.nextCursor !== null; passed++) {
+        page = await latest.current(page.nextCursor, mine.signal);
+      }
       if (mine.signal.aborted) return;
       setItems((before) => (cursor === null ? page.items : [...before, ...page.items]));
       setNext(page.nextCursor);

@@ -156,7 +156,9 @@ export function Sessions() {
           ))}
         </tbody>
       </table>
-      {!list.isLoading && list.items.length === 0 && !list.problem && <p class="nothing">No session is like that.</p>}
+      {!list.isLoading && list.items.length === 0 && !list.problem && (
+        <p class="nothing">{list.hasMore ? "No session so far is like that." : "No session is like that."}</p>
+      )}
       <div class="more">
         {list.hasMore && (
           <button type="button" onClick={list.more} disabled={list.isLoading}>

@@ -1,12 +1,12 @@
-// A session's events, and a slider that shows the memory as it was behind each of them.
+// A session's events, and a slider over its whole log that shows the memory as it was behind each of them.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { fetchJson, isAbort, messageOf, pathOf, withQuery } from "./api";
 import { describe } from "./described";
-import { type EventPage, eventsBefore, latestEvents } from "./events";
-import type { LoggedEvent } from "./log";
+import { LogWindow } from "./log_window";
 import { type Session, MemoryView } from "./memory_view";
+import { useObserved } from "./observable";
 import { reveal } from "./reveal";
 import { linkTo } from "./router";
 import { clock, count, wholeMoment } from "./time";
@@ -47,47 +47,39 @@ function useSessionAt(session: string, offset: number | null) {
   return { shown, problem };
 }
 
+const PAGE_STEP = 10;
+
 export function Timeline({ session }: { session: string }) {
-  const [events, setEvents] = useState<LoggedEvent[]>([]);
-  const [oldest, setOldest] = useState<EventPage | null>(null);
-  const [isLoading, setLoading] = useState(true);
-  const [problem, setProblem] = useState<string | null>(null);
-  /** The offset that is looked at; null: the newest. */
-  const [at, setAt] = useState<number | null>(null);
+  const log = useObserved(useMemo(() => new LogWindow(session), [session]));
   const list = useRef<HTMLOListElement>(null);
   const memory = useRef<HTMLDivElement>(null);
-  const abort = useRef(new AbortController());
-
-  const load = async (page: EventPage | null): Promise<void> => {
-    setLoading(true);
-    try {
-      const { signal } = abort.current;
-      const found = await (page === null ? latestEvents(session, signal) : eventsBefore(session, page, signal));
-      setEvents((known) => (page === null ? found.events : [...found.events, ...known]));
-      setOldest(found.earlier === null ? null : found);
-      setProblem(null);
-    } catch (error) {
-      if (isAbort(error)) return;
-      setProblem(messageOf(error));
-    }
-    setLoading(false);
-  };
 
   useEffect(() => {
-    abort.current = new AbortController();
-    setEvents([]);
-    setAt(null);
-    void load(null);
-    return () => abort.current.abort();
-  }, [session]);
+    void log.loadNewest();
+    return () => log.close();
+  }, [log]);
 
-  const last = events.length - 1;
-  const found = at === null ? last : events.findIndex((event) => event.offset === at);
-  const index = found < 0 ? last : found;
+  const { events, index, isLoading, problem } = log;
   const event = events[index];
   const { shown, problem: memoryProblem } = useSessionAt(session, event?.offset ?? null);
 
-  const choose = (next: number): void => setAt(events[next]?.offset ?? null);
+  // By events, not by offsets: between two of a session's own there are others'.
+  const onKeyDown = (pressed: KeyboardEvent): void => {
+    const steps: Record<string, () => unknown> = {
+      ArrowLeft: () => void log.step(-1),
+      ArrowDown: () => void log.step(-1),
+      ArrowRight: () => void log.step(1),
+      ArrowUp: () => void log.step(1),
+      PageDown: () => void log.step(-PAGE_STEP),
+      PageUp: () => void log.step(PAGE_STEP),
+      Home: () => log.first !== null && log.lookAt(log.first),
+      End: () => log.newest !== null && log.lookAt(log.newest),
+    };
+    const step = steps[pressed.key];
+    if (step === undefined) return;
+    pressed.preventDefault();
+    step();
+  };
 
   useEffect(() => {
     reveal(list.current?.querySelector('[aria-current="true"]'));
@@ -108,7 +100,7 @@ export function Timeline({ session }: { session: string }) {
           </h1>
         </div>
         <div class="page-actions">
-          <button type="button" class="quiet" disabled={isLoading} onClick={() => void load(null)}>
+          <button type="button" class="quiet" disabled={isLoading} onClick={() => void log.loadNewest()}>
             Refresh
           </button>
           <a class="button" href={linkTo.chat(session)}>
@@ -125,16 +117,17 @@ export function Timeline({ session }: { session: string }) {
         <>
           <div class="scrubber">
             <label for="offset">Memory as it was at offset</label>
-            <output for="offset">{count(event.offset)}</output>
+            <output for="offset">{count(log.place)}</output>
             <input
               id="offset"
               type="range"
-              min={0}
-              max={last}
-              value={index}
-              disabled={last === 0}
+              min={log.first ?? event.offset}
+              max={log.newest ?? event.offset}
+              value={log.place}
+              disabled={log.first === log.newest}
               aria-valuetext={`offset ${event.offset}, ${event.type ?? event.verdict}, ${clock(event.timestamp_ms)}`}
-              onInput={(change) => choose(Number(change.currentTarget.value))}
+              onInput={(change) => log.lookAt(Number(change.currentTarget.value))}
+              onKeyDown={onKeyDown}
             />
             <p class="scrubber-now">
               <strong>{event.type ?? event.verdict}</strong>
@@ -143,10 +136,10 @@ export function Timeline({ session }: { session: string }) {
               </time>
               <span class="muted">
                 {index + 1} of {events.length}
-                {oldest ? " loaded" : ""}, partition {event.partition}
+                {log.hasEarlier || log.hasLater ? " loaded" : ""}, partition {event.partition}
               </span>
-              {index !== last && (
-                <button type="button" class="quiet" onClick={() => setAt(null)}>
+              {!log.isNewest && (
+                <button type="button" class="quiet" onClick={() => void log.loadNewest()}>
                   Newest
                 </button>
               )}
@@ -155,15 +148,15 @@ export function Timeline({ session }: { session: string }) {
           <div class="timeline-columns">
             <div class="events" data-scrolls>
               <h2>Events</h2>
-              {oldest && (
-                <button type="button" class="earlier" disabled={isLoading} onClick={() => void load(oldest)}>
+              {log.hasEarlier && (
+                <button type="button" class="earlier" disabled={isLoading} onClick={() => void log.loadEarlier()}>
                   Show earlier
                 </button>
               )}
               <ol ref={list} data-scrolls>
                 {events.map((one, place) => (
                   <li key={one.offset} aria-current={place === index} class={one.verdict === "accepted" ? (place > index ? "is-later" : "") : "is-rejected"}>
-                    <button type="button" onClick={() => choose(place)}>
+                    <button type="button" onClick={() => log.lookAt(one.offset)}>
                       <span class="event-offset">{one.offset}</span>
                       <span class={`event-type is-${one.type}`}>{one.type ?? "unreadable"}</span>
                       <span class="event-text">{describe(one)}</span>
@@ -178,6 +171,11 @@ export function Timeline({ session }: { session: string }) {
                   </li>
                 ))}
               </ol>
+              {log.hasLater && (
+                <button type="button" class="earlier" disabled={isLoading} onClick={() => void log.loadLater()}>
+                  Show later
+                </button>
+              )}
             </div>
             <div class="memory" ref={memory} data-scrolls aria-busy={shown?.offset !== event.offset} data-offset={shown?.offset}>
               <h2>Memory</h2>

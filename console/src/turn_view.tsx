@@ -1,11 +1,11 @@
 // One turn: what the user said, what was answered, the tools called in between, and how it ended.
 
-import { memo } from "./memo";
-
+import { Fallback } from "./fallback";
 import { ToolIcon } from "./icons";
 import { Markdown } from "./markdown";
+import { memo } from "./memo";
 import { clock, count, duration, wholeMoment } from "./time";
-import { hasEnded, type ToolPart, type Turn } from "./turn";
+import { hasEnded, textOf, type ToolPart, type Turn } from "./turn";
 
 /** JSON laid out for people; as it is where it is none. */
 function pretty(text: string): string {
@@ -69,7 +69,24 @@ function Footer({ turn }: { turn: Turn }) {
   );
 }
 
-export const TurnView = memo(({ turn }: { turn: Turn }) => {
+/** A turn; one that cannot be shown, whatever is wrong with it, as the text that it has. */
+export const TurnView = memo(({ turn }: { turn: Turn }) => (
+  <Fallback
+    instead={
+      <article class="turn" data-message={turn.messageId} data-state={turn.state}>
+        <div class="said">{String(turn.user ?? "…")}</div>
+        <div class="answer">
+          <p class="note">This answer cannot be laid out.</p>
+          <p class="plain">{textOf(turn)}</p>
+        </div>
+      </article>
+    }
+  >
+    <LaidOut turn={turn} />
+  </Fallback>
+));
+
+function LaidOut({ turn }: { turn: Turn }) {
   const isOver = hasEnded(turn);
   const lastText = turn.parts.findLastIndex((part) => part.kind === "text");
   return (
@@ -109,4 +126,4 @@ export const TurnView = memo(({ turn }: { turn: Turn }) => {
       {isOver && <Footer turn={turn} />}
     </article>
   );
-});
+}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 import yaml
 from playwright.sync_api import Browser, sync_playwright
 
+from barnabas.gateway.security.api_key import new_key
 from infra.ports import free_port
 from tests.browser.chromium import MISSING, find
 from tests.browser.console_page import ConsolePage
@@ -21,6 +22,15 @@ from tests.support.processes import BarnabasProcess, start_worker
 from topics.names import TopicNames
 
 PARTITIONS = 4
+
+#: Of the gateway that asks for keys: rarer than the console waits where it is not told how often.
+RARE_HEARTBEAT_S = 300.0
+
+#: By name: the tenant and the scopes of a key.
+HOLDERS: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "reader": ("acme", ("sessions:read", "sessions:write")),
+    "operator": (None, ("sessions:read", "operate")),
+}
 
 #: Without the network of its own that it would otherwise try, and as root in a container.
 _ARGUMENTS = (
@@ -81,7 +91,7 @@ class Served:
         """Start one that asks for keys, and return its address."""
         folder = self.folder / "asking"
         folder.mkdir()
-        settings = {"gateway": {"security": {"api_keys": api_keys}}}
+        settings = {"gateway": {"heartbeat_s": RARE_HEARTBEAT_S, "security": {"api_keys": api_keys}}}
         (folder / "barnabas.yaml").write_text(SETTINGS + yaml.safe_dump(settings))
         (folder / "shop.py").write_text(SHOP)
         gateway = self._start_gateway(folder, 0)
@@ -135,6 +145,24 @@ def served(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         yield made
     finally:
         made.close()
+
+
+class Asking(NamedTuple):
+    """A gateway that asks who one is, and the keys of ``HOLDERS``."""
+
+    url: str
+    keys: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def asking(served: Served) -> Asking:
+    """Give one beside the other."""
+    keys = {name: new_key(name) for name in HOLDERS}
+    declared: dict[str, object] = {
+        name: {"hash": keys[name].hash, "tenant": tenant, "scopes": list(scopes)}
+        for name, (tenant, scopes) in HOLDERS.items()
+    }
+    return Asking(served.start_asking_gateway(declared), {name: key.key for name, key in keys.items()})
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,27 @@ HOSTILE: Final = """\
 </code></pre><img src=x onerror=window.hacked='code'>
 ```
 
+- ```evil" onmouseover=window.hacked='language'
+  x
+  ```
+
 <noscript><p title="</noscript><img src=x onerror=window.hacked='mutation'>">"""
+
+#: More than the Markdown library can take by itself: it ends with a full stack.
+DEEP: Final = ">" * 5000 + " deep"
+
+#: Each step is more of the same answer; each time something that seemed to be over goes on, or becomes another thing.
+GROWING: Final = (
+    "1. first\n\n2",
+    ". second\n\n   still the second\n\n- a bullet\n",
+    "  - within it [later]\n\n```python\nx = 1\n\n",
+    "y = 2\n```\n\n| a | b |\n|---|---|\n| c | d |\n",
+    "| e | f |\n\nHeading\n-",
+    "--\n\n> said\n",
+    "> on\n\n<b>no</b> *em",
+    "phasis*\n\n[later]: https://example.com/later\n",
+    "\nthe end",
+)
 
 _HANGING: Final = {"reply": WORDS, "between_delay_s": 0.01, "hang_after": 24}
 
@@ -84,6 +104,7 @@ SCRIPT: Final[dict[str, Any]] = {
             "tools": [[{"name": "stock", "arguments": {"article": "<img src=x onerror=window.hacked='tool'>"}}]],
             "reply": HOSTILE,
         },
+        "deep": {"reply": DEEP},
         "hang*": _HANGING,
         "held while the page is reloaded": _held("reload"),
         "held while the gateway is killed": _held("kill"),
