@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from schemas.dead_letters import DeadLetter
 from schemas.ids import message_id_at
 from schemas.serdes import Codec
+from schemas.tokens import TERMINAL_KINDS
 from streams.providers.scripted import Behaviour, Script, ScriptedCall, read_calls
 from streams.worker import Worker
 from tests.support.checker import LogFold, Published, Report, check_run, fold_log
@@ -325,6 +326,18 @@ class Deployment:
                     f"{len(left)} of {len(self.published)} messages not answered in {timeout_s:g} s, such as {left[0]}"
                 )
                 raise AssertionError(f"{text}\n{tails}")
+
+    def wait_told(self) -> None:
+        """Wait until every published message's end is told: from then on reads of its owner have it.
+
+        In the log an outcome can be seen before its owner has heard that it is there, and reads it into the session.
+        """
+
+        def is_told() -> bool:
+            ended = {token.turn_id for token in self.tokens() if token.kind in TERMINAL_KINDS}
+            return all(message.turn_id in ended for message in [*self.published])
+
+        self.wait(is_told, "every message's end is told")
 
     def wait_committed(self, timeout_s: float = DEADLINE_S, *, topics: tuple[str, ...] | None = None) -> None:
         """Wait until the group has committed everything: nothing is held back by an acknowledgement that never came."""

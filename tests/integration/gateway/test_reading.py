@@ -45,6 +45,7 @@ def running(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[De
         made.publish("erased", "", type="erase")
         made.flush()
         made.wait_answered()
+        made.wait_told()
         made.produce(made.names.messages, b'{"text": "x", "agent": "nobody"}', b"s00")
         made.produce(made.names.messages, b'{"text": ""}', b"s01")
         made.flush()

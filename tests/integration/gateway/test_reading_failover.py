@@ -60,7 +60,7 @@ async def test_killed_owner_is_followed_by_the_next(deployment: Deployment, tmp_
     for session in SESSIONS:
         deployment.publish(session, "fast 0")
     deployment.flush()
-    deployment.wait_answered()
+    deployment.wait_told()
     async with opened(deployment, tmp_path) as api:
         await _owned_again(api, 1)
         figures = await api.get("/figures")
@@ -80,7 +80,7 @@ async def test_killed_owner_is_followed_by_the_next(deployment: Deployment, tmp_
         for session in SESSIONS:
             deployment.publish(session, "fast 1")
         deployment.flush()
-        await asyncio.to_thread(deployment.wait_answered)
+        await asyncio.to_thread(deployment.wait_told)
         await _owned_again(api, 2)
 
 
@@ -95,7 +95,7 @@ async def test_frozen_owner_that_wakes_does_not_answer_from_the_past(deployment:
     for session in SESSIONS:
         deployment.publish(session, "fast 0")
     deployment.flush()
-    deployment.wait_answered()
+    deployment.wait_told()
     async with opened(deployment, tmp_path) as api:
         await _owned_again(api, 1)
         frozen.freeze()
@@ -103,7 +103,7 @@ async def test_frozen_owner_that_wakes_does_not_answer_from_the_past(deployment:
         for session in SESSIONS:
             deployment.publish(session, "fast 1")
         deployment.flush()
-        await asyncio.to_thread(deployment.wait_answered)
+        await asyncio.to_thread(deployment.wait_told)
         frozen.thaw()
         for _ in range(20):
             await _sources(api, 2)
