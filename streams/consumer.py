@@ -296,6 +296,8 @@ class SessionConsumer(FaustConsumer):
             logger.warning("the last commit was not answered: what is behind the one before is delivered again")
         self.cursors.clear()
         thread = self._thread
+        if thread.thread_loop.is_closed():
+            return  # it failed, and the membership ends with its connection's heartbeats
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(thread.leave(), thread.thread_loop))
 
     async def _commit_offsets_now(self, offsets: dict[TP, int]) -> bool:

@@ -25,7 +25,7 @@ from aiokafka.errors import (
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
-from schemas.errors import AccessError
+from schemas.errors import AccessError, WorkerStuckError
 from streams.credentials import shows_no_credentials
 from streams.delivery import KafkaRecord
 from streams.membership import Membership
@@ -107,7 +107,8 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
         """Start aiokafka, note what the group makes of us (R2), and have failed metadata requests wait."""
         if not await self._connect():
             return
-        self._report_refusals()
+        self._survive_group_errors()
+        self._end_with_tasks()
         self._wait_for_metadata()
         self._end_cancelled_fetches()
         self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
@@ -157,20 +158,42 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
             else:
                 await connection.close()
 
-    def _report_refusals(self) -> None:
-        """Have the worker end where Kafka lets it not into the group.
+    def _survive_group_errors(self) -> None:
+        """Have the group's task go on after an error, and the worker end where Kafka lets it not into the group.
 
-        aiokafka keeps such an error for whoever asks it for records the usual way, and waits until then.
+        aiokafka keeps an error for whoever asks it for records the usual way, and its task waits until then: nobody
+        would, and this worker would belong to no group, without a word, until its watchdog ends it.
         """
         coordinator = self._ensure_consumer()._coordinator
         push = coordinator._push_error_to_user
 
-        def push_and_report(exc: BaseException) -> Any:
+        async def go_on(exc: BaseException) -> None:
             if isinstance(exc, _DENIALS):
                 self._end(f"Kafka does not let this worker into its consumer group ({exc}); {GRANT}")
-            return push(exc)
+                await push(exc)
+                return
+            logger.warning("the consumer group: %r; joining again", exc)
+            coordinator.request_rejoin()  # it also begins anew what of the group's other tasks has ended
+            await asyncio.wait({coordinator._closing}, timeout=RECONNECT_S)
 
-        coordinator._push_error_to_user = push_and_report
+        coordinator._push_error_to_user = go_on
+
+    def _end_with_tasks(self) -> None:
+        """Have the worker end where one of aiokafka's own tasks fails: nothing would come any more, without a word."""
+
+        async def watched(task: asyncio.Task[None], what: str) -> None:
+            try:
+                await task
+            except Exception as exc:  # noqa: BLE001 -- kept from closing, which would raise it
+                failure = WorkerStuckError(f"{what} failed: {exc.__cause__ or exc!r}; another start helps")
+                self.parent_loop.call_soon_threadsafe(self.consumer.wiring.fail, failure)
+
+        consumer = self._ensure_consumer()
+        coordinator, fetcher = consumer._coordinator, consumer._fetcher
+        coordinator._coordination_task = asyncio.create_task(
+            watched(coordinator._coordination_task, "the consumer group's task")
+        )
+        fetcher._fetch_task = asyncio.create_task(watched(fetcher._fetch_task, "the task that fetches"))
 
     def _end(self, why: str) -> None:
         """Tell the worker to end; again would not help."""
