@@ -113,7 +113,8 @@ def create_app(
         broker_session_timeout=consumer.session_timeout_s,
         broker_heartbeat_interval=consumer.heartbeat_interval_s,
         broker_rebalance_timeout=consumer.rebalance_timeout_s,
-        broker_request_timeout=max(30.0, consumer.session_timeout_s),
+        # A request to join is answered when the others have joined.
+        broker_request_timeout=max(30.0, consumer.session_timeout_s, consumer.rebalance_timeout_s + 5.0),
         broker_commit_interval=consumer.commit_interval_s,
         broker_max_poll_records=MAX_POLL_RECORDS,  # P4
         broker_max_poll_interval=86_400.0,  # our loop polls whenever it may; an idle worker must not leave

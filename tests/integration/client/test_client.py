@@ -78,14 +78,24 @@ async def test_stream_with_a_cursor_of_another_session_is_refused(client: Client
 
 
 async def test_slow_stream_is_cut_off_and_resumed(client: Client) -> None:
-    """Nobody waits for it, and it misses nothing."""
-    async with client.stream("slow", buffer=2, is_patient=False) as parts:
-        answer = await client.ask("slow", "fast words")  # its start, a delta and its end, however they are gathered
-        seen = [(await anext(parts)).text for _ in range(2)]
+    """Nobody waits for it, and it misses nothing. Slow: it has read nothing between one answer and the next."""
+    async with client.stream("slow", buffer=8, is_patient=False) as parts:
+        answers = [await client.ask("slow", f"fast words {number}") for number in range(8)]
+        said: list[str] = []
+
+        async def read_all() -> None:
+            async for part in parts:
+                said.append(part.text)  # noqa: PERF401 -- what came before the error counts
+
         with pytest.raises(SlowSubscriberError) as cut:
-            await anext(parts)
-    rest = client.stream("slow", turn_id=answer.turn_id, after=cut.value.cursor)
-    assert "".join([*seen, *[part.text async for part in rest]]) == answer.text
+            await read_all()
+        assert 0 < len(said) < 3 * len(answers)
+    async with client.stream("slow", after=cut.value.cursor) as rest:
+        async for part in rest:
+            said.append(part.text)
+            if part.token.turn_id == answers[-1].turn_id and part.outcome is not None:
+                break
+    assert "".join(said) == "".join(answer.text for answer in answers)
 
 
 async def test_ask_failed_rejected_and_cancelled_are_typed_errors(client: Client) -> None:
