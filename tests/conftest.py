@@ -5,6 +5,7 @@
 """
 
 import re
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse an impossible ``--kafka`` before the first test."""
+    """Refuse an impossible ``--kafka`` before the first test, and have what the tests start heed Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background job, and all that it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     choice = config.getoption("kafka")
     if choice not in {"embedded", "docker"} and not re.fullmatch(r"[^\s,]+:\d+(,[^\s,]+:\d+)*", choice):
         raise pytest.UsageError(f"--kafka={choice}: say embedded, docker or HOST:PORT[,HOST:PORT]")

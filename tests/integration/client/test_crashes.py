@@ -159,11 +159,9 @@ def test_ctrl_c_ends_a_command_that_waits(served: Deployment) -> None:
         [sys.executable, "-m", "barnabas", "send", "interrupted", "hang for ever"],
         env=environment({"KAFKA_BOOTSTRAP_SERVERS": served.bootstrap_servers, "BARNABAS_PREFIX": served.names.prefix}),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=served.folder,
-        # A shell's background job, and what it starts, ignores Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
     assert run.stdout is not None
     assert run.stdout.read(1)
-    run.send_signal(2)
+    run.send_signal(signal.SIGINT)
     run.communicate(timeout=DEADLINE_S)
     assert run.returncode == 130
