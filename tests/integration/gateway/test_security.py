@@ -129,7 +129,9 @@ class Secured:
     def connect(self, path: str, holder: str | None, **more: Any) -> connect:
         """Open a WebSocket."""
         address = self.process.url.replace("http", "ws", 1) + path
-        return connect(address, additional_headers={**self.headers(holder), **more.pop("headers", {})}, **more)
+        headers = {**self.headers(holder), **more.pop("headers", {})}
+        # With a queue that can be full the client does not read on, nor the answer to its close.
+        return connect(address, additional_headers=headers, max_queue=None, **more)
 
 
 def _token(tenant: str | None, **changed: Any) -> str:
