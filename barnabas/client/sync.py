@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from barnabas.client.callback import OnToken
 from barnabas.client.client import ANSWER_TIMEOUT_S, BATCH_SIZE, Client
@@ -27,8 +27,6 @@ from schemas.errors import BarnabasError, ClientError
 from schemas.session import Session
 
 _Result = TypeVar("_Result")
-
-_POLL_S = 0.01
 
 
 class SyncStream:
@@ -274,12 +272,12 @@ class SyncClient:
                 session_id, tenant=tenant, partition=partition, start=start, end=end, follow=follow, speed=speed
             )
 
-        events = self._run(make())
+        events = _Steps(self._run(make()))
         try:
-            while (event := self._run(_next(events))) is not None:
+            while (event := self._run(events.next())) is not None:
                 yield event
         finally:
-            self._run(_close(events))
+            self._run(events.close())
 
     def events(
         self, session_id: str, *, tenant: str | None = None, start: At | None = None, follow: bool = False
@@ -326,7 +324,27 @@ async def _next(items: AsyncIterator[_Result]) -> _Result | None:
     return await anext(items, None)
 
 
-async def _close(items: AsyncIterator[Any]) -> None:
-    while items.ag_running:  # type: ignore[attr-defined] # noqa: ASYNC110 -- the step that Ctrl-C cancelled is ending
-        await asyncio.sleep(_POLL_S)
-    await items.aclose()  # type: ignore[attr-defined]
+class _Steps(Generic[_Result]):
+    """An asynchronous generator, a step at a time.
+
+    Ctrl-C may come when a step was just begun and nobody holds it yet: whoever closes ends it.
+    """
+
+    def __init__(self, items: AsyncIterator[_Result]) -> None:
+        self._items = items
+        self._step: asyncio.Task[Any] | None = None
+
+    async def next(self) -> _Result | None:
+        """Return the next item, None behind the last."""
+        self._step = asyncio.current_task()
+        try:
+            return await anext(self._items, None)
+        finally:
+            self._step = None
+
+    async def close(self) -> None:
+        """End the step that is under way, and the generator."""
+        if self._step is not None:
+            self._step.cancel()
+            await asyncio.wait({self._step})
+        await self._items.aclose()  # type: ignore[attr-defined]
