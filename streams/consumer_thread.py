@@ -185,8 +185,7 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
             try:
                 await task
             except Exception as exc:  # noqa: BLE001 -- kept from closing, which would raise it
-                failure = WorkerStuckError(f"{what} failed: {exc.__cause__ or exc!r}; another start helps")
-                self.parent_loop.call_soon_threadsafe(self.consumer.wiring.fail, failure)
+                self._fail(f"{what} failed: {exc.__cause__ or exc!r}")
 
         consumer = self._ensure_consumer()
         coordinator, fetcher = consumer._coordinator, consumer._fetcher
@@ -198,6 +197,11 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
     def _end(self, why: str) -> None:
         """Tell the worker to end; again would not help."""
         self.parent_loop.call_soon_threadsafe(self.consumer.wiring.fail, AccessError(why))
+
+    def _fail(self, what: str) -> None:
+        """Tell the worker to end; another start helps."""
+        failure = WorkerStuckError(f"{what}; another start helps")
+        self.parent_loop.call_soon_threadsafe(self.consumer.wiring.fail, failure)
 
     def _wait_for_metadata(self) -> None:
         """Pause after a metadata request that failed.
@@ -281,6 +285,9 @@ class LeasedConsumerThread(AIOKafkaConsumerThread):
                     records = await fetched_records(active_partitions, timeout=timeout, max_records=max_records)
         except TopicAuthorizationFailedError as exc:
             self._end(f"Kafka does not let this worker read a topic ({exc}); {GRANT}")
+        except KafkaError as exc:  # raised, it would tear down the thread, and the membership with it
+            self._fail(f"the consumer cannot fetch: {exc!r}")
+            await asyncio.sleep(METADATA_RETRY_S)  # asked again until the worker ends
         return records
 
     async def rewind(self, positions: Mapping[TP, int], paused: Collection[TP]) -> None:

@@ -65,7 +65,7 @@ async def test_heartbeat_that_fails_for_an_unknown_reason_is_followed_by_another
 async def test_task_of_aiokafka_s_that_fails_ends_the_worker(
     local: Local, monkeypatch: pytest.MonkeyPatch, owner: type, routine: str
 ) -> None:
-    """With its cause. Fails without ``_end_with_tasks`` for what fetches: for ever alive, and never a message.
+    """In order, and with its cause. Fails without ``_end_with_tasks``: for ever alive, and never a message.
 
     The group's failure is met by whoever waits for records as well, where somebody does.
     """
