@@ -396,3 +396,7 @@ class StoreError(OperatorError):
     """The local store is corrupt, locked or of a foreign format."""
 
     code = "store"
+
+
+#: Trouble with a worker's own log, epoch or store: a message is none the worse for it, and its next owner decides it.
+OF_THE_WORKER = (DeliveryUnknownError, PartitionClosedError, StoreError)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from schemas.attempt import Attempt
 from schemas.commands import EraseSession, UserMessage
-from schemas.errors import BarnabasError, DeliveryUnknownError, PartitionClosedError, StoreError
+from schemas.errors import OF_THE_WORKER, BarnabasError, PartitionClosedError
 from schemas.events import (
     MemoryCompacted,
     MessageRejected,
@@ -49,10 +49,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP = "stop"
-
-#: Errors of this worker's log, epoch and store: the message is none the worse for them, and its next owner decides it.
-#: A provider's, should it meet such in another deployment, come as its own (:func:`streams.providers.limits.bounded`).
-_OURS: Final = (DeliveryUnknownError, PartitionClosedError, StoreError)
 
 #: Longest reason of a cancel and longest detail of a failure that are kept, in characters.
 MAX_REASON_CHARS: Final = 300
@@ -126,7 +122,7 @@ class Turn:
         else:
             try:
                 outcome = await self._answer_in_slot(self.incoming.command)
-            except _OURS:
+            except OF_THE_WORKER:
                 raise
             except Exception as exc:  # a turn that cannot be made must not come again for ever
                 logger.exception("turn %s failed", self.incoming.turn_id)
@@ -215,7 +211,7 @@ class Turn:
         except TimeoutError:
             if self._cancel_reason is None:
                 error = _TurnTimeoutError(f"the turn took longer than {limit:g} s")
-        except _OURS:
+        except OF_THE_WORKER:
             raise
         except Exception as exc:
             if not isinstance(exc, BarnabasError):

@@ -338,7 +338,7 @@ class _Steps(Generic[_Result]):
         """Return the next item, None behind the last."""
         self._step = asyncio.current_task()
         try:
-            return await anext(self._items, None)
+            return await _next(self._items)
         finally:
             self._step = None
 

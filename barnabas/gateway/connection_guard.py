@@ -22,21 +22,18 @@ SOCKET_BUFFER_BYTES: Final = 128 * 1024
 EXTENSION: Final = "barnabas.connection"
 
 
-class GuardedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1; its requests carry :data:`EXTENSION`.
+class _WatchedWrites(asyncio.Protocol):
+    """What both protocols do about a client that takes nothing of what is written.
 
     Args:
-        write_timeout_s: Longest a client may take none of a response, in seconds; for ever unless given.
+        write_timeout_s: Longest a client may take nothing, in seconds; for ever unless given.
     """
+
+    transport: asyncio.Transport
 
     def __init__(self, *arguments: Any, write_timeout_s: float | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._watch = WriteWatch(self, write_timeout_s)
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """Bound the write buffer."""
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Watch it no longer."""
@@ -53,6 +50,17 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._watch.taken()
 
+
+class GuardedHttpProtocol(_WatchedWrites, HttpToolsProtocol):
+    """HTTP/1.1; its requests carry :data:`EXTENSION`."""
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Bound the write buffer."""
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        super().connection_made(transport)
+
     def on_response_complete(self) -> None:
         """Watch what is left to write, however little."""
         super().on_response_complete()
@@ -68,31 +76,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self.headers.clear()
 
 
-class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """WebSockets; they carry :data:`EXTENSION`.
+class GuardedWebSocketProtocol(_WatchedWrites, WebSocketsSansIOProtocol):
+    """WebSockets; they carry :data:`EXTENSION`."""
 
-    Args:
-        write_timeout_s: Longest a client may take nothing of what is written, in seconds; for ever unless given.
-    """
-
-    def __init__(self, *arguments: Any, write_timeout_s: float | None = None, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._watch = WriteWatch(self, write_timeout_s)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Watch it no longer."""
-        self._watch.stop()
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Watch whether the client takes anything."""
-        super().pause_writing()
-        self._watch.begin(self.transport)
-
-    def resume_writing(self) -> None:
-        """It did."""
-        super().resume_writing()
-        self._watch.taken()
+    transport: asyncio.Transport
 
     async def run_asgi(self) -> None:
         """Add the extension to the scope; watch what is left to write at the end."""

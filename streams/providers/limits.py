@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Final
 
 from schemas.errors import (
-    DeliveryUnknownError,
-    PartitionClosedError,
+    OF_THE_WORKER,
     ProviderError,
     ProviderTimeoutError,
     ProviderUnavailableError,
-    StoreError,
 )
 from streams.providers.protocol import ModelDelta, Timeouts
-
-#: What a turn takes for trouble with its own log, epoch or store. A provider that asks another deployment may meet them
-#: there: they are that call's failure, or its message would close its partition, or end its worker, again and again.
-_OF_THE_WORKER: Final = (DeliveryUnknownError, PartitionClosedError, StoreError)
 
 
 class _Watchdog:
@@ -134,7 +127,9 @@ async def bounded(stream: AsyncGenerator[ModelDelta, None], timeouts: Timeouts) 
                 delta = await read()
             except StopAsyncIteration:
                 break
-            except _OF_THE_WORKER as exc:
+            except OF_THE_WORKER as exc:
+                # Of another deployment that a provider asks: its failure. Taken for this worker's own, its message
+                # would close its partition, or end its worker, again and again.
                 raise ProviderError(f"the provider met {exc.code}: {exc}") from exc
             finally:
                 watchdog.leave()

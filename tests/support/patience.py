@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from tests.support.waiting import DEADLINE_S
+
 #: For one answer over HTTP, in seconds: more than any deadline within a gateway.
-ANSWER_S: Final = 60.0
+ANSWER_S: Final = DEADLINE_S
 
 #: For what comes true by itself, in seconds.
-CONDITION_S: Final = 60.0
+CONDITION_S: Final = DEADLINE_S
 
 
 def be_patient(patch: Callable[[Any, str, Any], None] = setattr) -> None:

@@ -211,7 +211,7 @@ async def test_bounded_closed_early_closes_the_stream() -> None:
 async def test_bounded_error_that_would_mean_the_worker_s_own_log_is_the_provider_s(error: Exception) -> None:
     """A provider that asks another deployment must not have this one's partition opened again for ever, nor end it.
 
-    Mutant: ``_OF_THE_WORKER`` empty.
+    Mutant: ``OF_THE_WORKER`` empty.
     """
 
     async def stream() -> AsyncGenerator[ModelDelta, None]:

@@ -104,7 +104,7 @@ async def test_store_fails_under_a_turn_the_worker_ends_and_the_message_stays(
 ) -> None:
     """A session that left the cache while its turn waited is read again: no fault of the message.
 
-    Seen to fail with ``StoreError`` left out of ``_OURS`` in ``streams/turn.py``: a ``TurnFailed`` for ever.
+    Seen to fail with ``StoreError`` left out of ``OF_THE_WORKER`` in ``schemas/errors.py``: a ``TurnFailed`` for ever.
     """
     bench = _Bench(fails_at=fails_at, shed_lag_s=shed_lag_s)
     bench.open()
